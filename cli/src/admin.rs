@@ -32,7 +32,8 @@ use crate::output::{bytes, print};
 /// Runs the command.
 ///
 /// # Errors
-/// If the server cannot be reached, or answers something else; if it is refused; if the cluster is not healthy.
+/// If the server cannot be reached, or answers something else; if it is refused; if the cluster is
+/// not healthy.
 pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
     match &admin.what {
         AdminCommand::Status(asked) => status::run(&admin, asked).await,

@@ -58,7 +58,8 @@ Examples:
   shoal man | man -l -
   shoal man --dir /usr/local/share/man/man1";
 
-/// Storage that an untouched Linux machine mounts with `mount -t nfs4` and reads and writes in parallel.
+/// Storage that an untouched Linux machine mounts with `mount -t nfs4` and reads and writes in
+/// parallel.
 #[derive(Parser, Debug)]
 #[command(name = "shoal", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -71,7 +72,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Run a whole cluster in one process: metadata server and data servers, with defaults that need no file.
+    /// Run a whole cluster in one process: metadata server and data servers, with defaults that
+    /// need no file.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Run one metadata server.
@@ -85,7 +87,8 @@ pub(crate) enum Command {
     Ds(Ds),
     /// Ask a running cluster, or have it changed.
     Admin(Admin),
-    /// Print what is on a disk, readably. Nothing is changed; the server that owns it should be stopped.
+    /// Print what is on a disk, readably. Nothing is changed; the server that owns it should be
+    /// stopped.
     Inspect(Inspect),
     /// Check a configuration file and name every fault of it. Exit code 1 if there is one.
     #[command(after_help = CHECK_EXAMPLES)]
@@ -122,17 +125,20 @@ pub(crate) struct Serve {
     /// Address to serve on; the one clients mount.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) ip: IpAddr,
-    /// NFSv4 port of the metadata server. This and the other ports but --metrics-port may be 0: a free one is taken.
+    /// NFSv4 port of the metadata server. This and the other ports but --metrics-port may be 0: a
+    /// free one is taken.
     #[arg(long, value_name = "PORT", default_value_t = 2049)]
     pub(crate) port: u16,
-    /// Number of data servers. Default: as many as the directory has, or as --ds-ip names, or 6. More may be added on
-    /// a later start, fewer not.
+    /// Number of data servers. Default: as many as the directory has, or as --ds-ip names, or 6.
+    /// More may be added on a later start, fewer not.
     #[arg(long, value_name = "N")]
     pub(crate) ds: Option<u16>,
-    /// Addresses of the data servers, one each. Without it all use --ip and ports from --ds-port upwards.
+    /// Addresses of the data servers, one each. Without it all use --ip and ports from --ds-port
+    /// upwards.
     #[arg(long, value_name = "ADDRESS,..", value_delimiter = ',')]
     pub(crate) ds_ip: Vec<IpAddr>,
-    /// NFSv3 port of the data servers (the first one, if they share an address). Control ports are 100 higher.
+    /// NFSv3 port of the data servers (the first one, if they share an address). Control ports are
+    /// 100 higher.
     #[arg(long, value_name = "PORT", default_value_t = 3049)]
     pub(crate) ds_port: u16,
     /// Port on which the metadata server listens for data servers.
@@ -141,7 +147,8 @@ pub(crate) struct Serve {
     /// Port of metrics, health and `shoal admin`, on the address of --ip; 0 turns it off.
     #[arg(long, value_name = "PORT", default_value_t = 9049)]
     pub(crate) metrics_port: u16,
-    /// Bytes each data server may hold, for example 20G. Default: an equal share of 90 % of the disk's free space.
+    /// Bytes each data server may hold, for example 20G. Default: an equal share of 90 % of the
+    /// disk's free space.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) capacity: Option<u64>,
     /// Metadata replicas: 1 or 3. Fixed when the directory is made; 1 unless told otherwise.
@@ -150,12 +157,12 @@ pub(crate) struct Serve {
     /// Configuration file (TOML). Every key is optional.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Open data servers although their disk has lost or damaged records that were durable. What was in them reads as
-    /// older data or zeros.
+    /// Open data servers although their disk has lost or damaged records that were durable. What
+    /// was in them reads as older data or zeros.
     #[arg(long)]
     pub(crate) accept_damage: bool,
-    /// Starts although the log of the metadata server is gone, and what was changed last with it. FILE_SYSTEM is the identity that the refusal
-    /// names. To be used once.
+    /// Starts although the log of the metadata server is gone, and what was changed last with it.
+    /// FILE_SYSTEM is the identity that the refusal names. To be used once.
     #[arg(long, value_name = "FILE_SYSTEM", value_parser = parse_identity)]
     pub(crate) accept_log_loss: Option<[u8; 16]>,
     /// How to reach the disk.
@@ -183,16 +190,18 @@ pub(crate) struct Mds {
     /// This replica's number, from 1.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) id: u64,
-    /// Where all replicas, this one included, talk to each other, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: a port of its own,
-    /// the same list on each. Fixed when the first starts. Without it this is the only one. With --join: this replica's alone.
+    /// Where all replicas, this one included, talk to each other, as
+    /// `1=IP:PORT,2=IP:PORT,3=IP:PORT`: a port of its own, the same list on each. Fixed when the
+    /// first starts. Without it this is the only one. With --join: this replica's alone.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) members: Vec<(u64, SocketAddr)>,
-    /// Joins a cluster of several replicas that runs: where some of them talk to each other, as in their --members. Shards move to this one
-    /// by themselves. To be kept for later starts.
+    /// Joins a cluster of several replicas that runs: where some of them talk to each other, as in
+    /// their --members. Shards move to this one by themselves. To be kept for later starts.
     #[arg(long, value_name = "IP:PORT,..", value_delimiter = ',', requires = "members")]
     pub(crate) join: Vec<SocketAddr>,
-    /// Control addresses of all replicas, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: data servers and `shoal admin` that ask one which does
-    /// not lead are told where to go. Without it they try the others in turn.
+    /// Control addresses of all replicas, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: data servers and
+    /// `shoal admin` that ask one which does not lead are told where to go. Without it they try the
+    /// others in turn.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
     /// Shards of the cluster, as it was made with. More than one is refused for a new cluster
@@ -202,19 +211,20 @@ pub(crate) struct Mds {
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
     #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
     pub(crate) hibernate_ms: u64,
-    /// Starts although the log of the metadata server is gone, and what was changed last with it. FILE_SYSTEM is the identity that the refusal
-    /// names. To be used once.
+    /// Starts although the log of the metadata server is gone, and what was changed last with it.
+    /// FILE_SYSTEM is the identity that the refusal names. To be used once.
     #[arg(long, value_name = "FILE_SYSTEM", value_parser = parse_identity)]
     pub(crate) accept_log_loss: Option<[u8; 16]>,
-    /// Addresses that clients mount, as ADDRESS/BITS, the same on each replica: the one that leads has them. Needs CAP_NET_ADMIN and
-    /// CAP_NET_RAW. In the configuration file: service_addresses.
+    /// Addresses that clients mount, as ADDRESS/BITS, the same on each replica: the one that leads
+    /// has them. Needs CAP_NET_ADMIN and CAP_NET_RAW. In the configuration file: service_addresses.
     #[arg(long, value_name = "IP/BITS,..", value_delimiter = ',')]
     pub(crate) service_address: Vec<ServiceAddress>,
-    /// Network interface of the service addresses. Without it the one that has another address in their network.
+    /// Network interface of the service addresses. Without it the one that has another address in
+    /// their network.
     #[arg(long, value_name = "NAME")]
     pub(crate) service_interface: Option<String>,
-    /// Configuration file (TOML). Every key is optional. Of several replicas the first one says what a new cluster exports; afterwards
-    /// `shoal admin exports set` does.
+    /// Configuration file (TOML). Every key is optional. Of several replicas the first one says
+    /// what a new cluster exports; afterwards `shoal admin exports set` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How to reach the disk.
@@ -255,10 +265,12 @@ pub(crate) struct Ds {
     /// Bytes it may hold, for example 2T. Default: 90 % of the disk's free space.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) capacity: Option<u64>,
-    /// MiB per second of data that rests which are sealed while no client waits; a quarter of it otherwise.
+    /// MiB per second of data that rests which are sealed while no client waits; a quarter of it
+    /// otherwise.
     #[arg(long, value_name = "MIB", default_value_t = SEAL_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) seal_mib_per_s: u32,
-    /// MiB per second of images of lost data servers that are made again here; 0: as fast as it goes.
+    /// MiB per second of images of lost data servers that are made again here; 0: as fast as it
+    /// goes.
     #[arg(long, value_name = "MIB", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     pub(crate) repair_mib_per_s: u32,
     /// Days in which all data are read once and compared with their checksums; 0: never.
@@ -267,7 +279,8 @@ pub(crate) struct Ds {
     /// MiB per second that are read for that at most; a quarter of it while clients wait.
     #[arg(long, value_name = "MIB", default_value_t = SCRUB_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) scrub_mib_per_s: u32,
-    /// Zone it stands in (a building, a power supply). Copies of data are kept in different zones where there are some.
+    /// Zone it stands in (a building, a power supply). Copies of data are kept in different zones
+    /// where there are some.
     #[arg(long, value_name = "NAME", value_parser = parse_place)]
     pub(crate) zone: Option<String>,
     /// Rack it stands in.
@@ -279,8 +292,8 @@ pub(crate) struct Ds {
     /// What people call it: lists show it. Default: its host.
     #[arg(long, value_name = "NAME", value_parser = parse_place)]
     pub(crate) name: Option<String>,
-    /// Open data servers although their disk has lost or damaged records that were durable. What was in them reads as
-    /// older data or zeros.
+    /// Open data servers although their disk has lost or damaged records that were durable. What
+    /// was in them reads as older data or zeros.
     #[arg(long)]
     pub(crate) accept_damage: bool,
     /// How to reach the disk.

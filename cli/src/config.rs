@@ -1,4 +1,5 @@
-//! The configuration file: TOML, every key optional, a wrong key or value refused with its line and what was expected.
+//! The configuration file: TOML, every key optional, a wrong key or value refused with its line and
+//! what was expected.
 //!
 //! `shoal serve` needs no file at all; flags win over the file.
 
@@ -33,19 +34,23 @@ pub(crate) struct Config {
 pub(crate) struct Cluster {
     /// Seconds without a sign of life after which a client's state goes.
     pub(crate) lease_seconds: u32,
-    /// Seconds without a sign of life after which a data server stops serving and is left out of layouts.
+    /// Seconds without a sign of life after which a data server stops serving and is left out of
+    /// layouts.
     pub(crate) data_server_lease_seconds: u32,
     /// Files up to this size stay with the metadata, bytes.
     pub(crate) inline_bytes: u32,
     /// Seconds a client may take to return a recalled layout before its handles are fenced.
     pub(crate) recall_seconds: u32,
-    /// Seconds that opens and locks of a client behind its lease are kept, as long as nobody wants what they are in the way of.
+    /// Seconds that opens and locks of a client behind its lease are kept, as long as nobody wants
+    /// what they are in the way of.
     pub(crate) courtesy_seconds: u32,
-    /// Layouts a client may hold before it is asked to give back those for reading that it does not use.
+    /// Layouts a client may hold before it is asked to give back those for reading that it does not
+    /// use.
     pub(crate) layouts_kept: u32,
     /// Seconds that I/O waits for a data server whose lease has run out, before it fails.
     pub(crate) data_server_wait_seconds: u32,
-    /// Data servers that keep each piece of data, where there are as many. One less may be lost without losing any.
+    /// Data servers that keep each piece of data, where there are as many. One less may be lost
+    /// without losing any.
     pub(crate) hot_copies: u32,
     /// Whether extents that rest are sealed and erasure-coded.
     pub(crate) seal: Switch,
@@ -55,7 +60,8 @@ pub(crate) struct Cluster {
     pub(crate) erasure_code: Code,
     /// Milliseconds that a sealed extent waits for others before it makes a group that is not full.
     pub(crate) group_wait_ms: u32,
-    /// Milliseconds that a data server may be dead before its sealed extents are made again elsewhere.
+    /// Milliseconds that a data server may be dead before its sealed extents are made again
+    /// elsewhere.
     pub(crate) repair_grace_ms: u32,
     /// Whether data move by themselves until each data server has its share.
     pub(crate) rebalance: Switch,
@@ -207,7 +213,8 @@ fn one() -> u32 {
     1
 }
 
-/// Why a configuration is refused: a message that names file, line, what was expected and what is close.
+/// Why a configuration is refused: a message that names file, line, what was expected and what is
+/// close.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ConfigError(String);
@@ -364,7 +371,8 @@ fn explain(error: &toml::de::Error, text: &str, name: &str) -> String {
     format!("{at}: {message}{near}")
 }
 
-/// Serde says "unknown field `x`, expected one of `a`, `b`": picks the expected name closest to what was written.
+/// Serde says "unknown field `x`, expected one of `a`, `b`": picks the expected name closest to
+/// what was written.
 fn nearest(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let written = quoted.next().filter(|_| message.starts_with("unknown "))?;

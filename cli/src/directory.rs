@@ -1,4 +1,5 @@
-//! The directory of a server: locked while it runs, and what a whole cluster's directory says about how it was made.
+//! The directory of a server: locked while it runs, and what a whole cluster's directory says about
+//! how it was made.
 //!
 //! ```text
 //! DIR/lock          locked by the running process; holds its number
@@ -8,7 +9,8 @@
 //! DIR/ds/1..        a data server each
 //! ```
 //!
-//! INVARIANT: at most one process works in a directory; the lock goes with the process, however it ends.
+//! INVARIANT: at most one process works in a directory; the lock goes with the process, however it
+//! ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -69,7 +71,8 @@ impl Drop for Locked {
     }
 }
 
-/// Makes the directory if it is not there, and locks it. It and all that is in it, now and later, is this user's alone.
+/// Makes the directory if it is not there, and locks it. It and all that is in it, now and later,
+/// is this user's alone.
 ///
 /// # Errors
 /// If it cannot be made or written, or another process works in it.
@@ -115,7 +118,8 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// How a whole cluster's directory was made. Only the number of data servers may change, and only upwards.
+/// How a whole cluster's directory was made. Only the number of data servers may change, and only
+/// upwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Made {
@@ -125,7 +129,8 @@ pub(crate) struct Made {
     pub(crate) data_servers: u16,
     /// Metadata replicas.
     pub(crate) replicas: u8,
-    /// Loopback ports on which the replicas talk to each other, in the order of their numbers; empty for one replica.
+    /// Loopback ports on which the replicas talk to each other, in the order of their numbers;
+    /// empty for one replica.
     #[serde(default)]
     pub(crate) replica_ports: Vec<u16>,
 }

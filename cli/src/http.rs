@@ -1,4 +1,5 @@
-//! The metrics port: counters for Prometheus, health, and what `shoal admin` shows. Reads only, no authentication.
+//! The metrics port: counters for Prometheus, health, and what `shoal admin` shows. Reads only, no
+//! authentication.
 
 mod limits;
 mod listener;

@@ -1,5 +1,5 @@
-//! Key files: the whole cluster key, or one that was derived for a role, and a second one while the cluster key is replaced; readable by
-//! their owner only.
+//! Key files: the whole cluster key, or one that was derived for a role, and a second one while the
+//! cluster key is replaced; readable by their owner only.
 //!
 //! Spec: docs/formats/key.md.
 
@@ -99,7 +99,8 @@ pub(crate) fn write(path: &Path, ring: &Ring) -> anyhow::Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// Puts other keys into a file that is there: all of them, durably, or what it had is kept. Its owner stays its owner.
+/// Puts other keys into a file that is there: all of them, durably, or what it had is kept. Its
+/// owner stays its owner.
 ///
 /// # Errors
 /// If the file, or one beside it, cannot be written.

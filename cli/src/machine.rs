@@ -1,4 +1,5 @@
-//! The machine under a server: clock, entropy, disk and network of the real world, and how much disk is to be had.
+//! The machine under a server: clock, entropy, disk and network of the real world, and how much
+//! disk is to be had.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,8 +51,9 @@ fn environment_on(name: &str, preference: Preference) -> std::io::Result<(Env, B
     Ok((env, back_end))
 }
 
-/// The same for a metadata server. Its log syncs small writes one after the other, from a thread that has nothing else to
-/// do meanwhile: unless io_uring is asked for, it makes them itself (docs/adr/0006-one-thread-for-a-shard.md).
+/// The same for a metadata server. Its log syncs small writes one after the other, from a thread
+/// that has nothing else to do meanwhile: unless io_uring is asked for, it makes them itself
+/// (docs/adr/0006-one-thread-for-a-shard.md).
 ///
 /// # Errors
 /// As [`environment`].
@@ -62,8 +64,8 @@ pub(crate) fn metadata_environment(name: &str, preference: DiskPreference) -> an
     }
 }
 
-/// Bytes that each of `servers` data servers under `dir` may hold: what was asked for, or an equal share of 90 % of
-/// what is free or theirs already.
+/// Bytes that each of `servers` data servers under `dir` may hold: what was asked for, or an equal
+/// share of 90 % of what is free or theirs already.
 ///
 /// # Errors
 /// If that is too little for a store.

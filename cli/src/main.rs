@@ -1,4 +1,5 @@
-//! `shoal`: the one binary. Reads flags, hands over to one file per command, prints errors for people.
+//! `shoal`: the one binary. Reads flags, hands over to one file per command, prints errors for
+//! people.
 
 #![forbid(unsafe_code)]
 
@@ -61,7 +62,8 @@ fn main() -> ExitCode {
 fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
-    // What must be done is done; a disk that answers nothing more must not keep a process that failed from saying so.
+    // What must be done is done; a disk that answers nothing more must not keep a process that
+    // failed from saying so.
     runtime.shutdown_timeout(END_MAX);
     outcome
 }

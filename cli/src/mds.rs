@@ -114,7 +114,8 @@ fn check_shards(mds: &Mds) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The addresses of NFS, control and metrics, once it is sure that they and this replica's own are to be had.
+/// The addresses of NFS, control and metrics, once it is sure that they and this replica's own are
+/// to be had.
 fn settle(mds: &Mds) -> anyhow::Result<(SocketAddr, SocketAddr, SocketAddr)> {
     let wanted = |address, what: &str, flag| Wanted { address, what: what.to_owned(), flag };
     let mut nfs = wanted(mds.listen, "NFS", "--listen");

@@ -13,7 +13,8 @@ const PATIENCE_MS: u64 = 2_000;
 /// How often a line of progress is renewed.
 const RENEWAL_MS: u64 = 200;
 
-/// The consensus engine tells every step of every vote, and warns of what is in order; who names it gets it.
+/// The consensus engine tells every step of every vote, and warns of what is in order; who names it
+/// gets it.
 const QUIET: &str = "openraft=error";
 
 /// Starts logging to standard error, `info` unless told otherwise.
@@ -31,7 +32,8 @@ pub(crate) fn start_log(filter: Option<&str>) {
         .init();
 }
 
-/// An error and its causes, one behind the other. Some errors say their cause themselves; it is not said twice.
+/// An error and its causes, one behind the other. Some errors say their cause themselves; it is not
+/// said twice.
 pub(crate) fn reasons(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
         if said.is_empty() {
@@ -79,8 +81,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Waits for `work`. If it takes long, says on standard error what is being done: a line that moves on a terminal,
-/// one that stays elsewhere.
+/// Waits for `work`. If it takes long, says on standard error what is being done: a line that moves
+/// on a terminal, one that stays elsewhere.
 pub(crate) async fn waiting<T>(
     clock: &dyn Clock,
     what: impl Fn() -> String,

@@ -1,7 +1,7 @@
 //! Ports before they are used: are they free, and if not, which flag moves them.
 //!
-//! All of them are held at once and then let go, so that a clash is told before any server has started, and ports
-//! the system chooses (0) are different ones.
+//! All of them are held at once and then let go, so that a clash is told before any server has
+//! started, and ports the system chooses (0) are different ones.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};

@@ -11,7 +11,8 @@ use mds_server::ServiceAddresses;
 use crate::args::{Mds, MdsGuard};
 use crate::config::Cluster;
 
-/// Finds out where the addresses belong on this machine and starts the guard; `None` if there are none.
+/// Finds out where the addresses belong on this machine and starts the guard; `None` if there are
+/// none.
 ///
 /// # Errors
 /// If an interface or a right is missing, or connections at the addresses would not be taken.

@@ -13,8 +13,8 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Begins to listen for signals. From the second one on the process ends without ceremony: everything that was
-    /// acknowledged as stable is so already.
+    /// Begins to listen for signals. From the second one on the process ends without ceremony:
+    /// everything that was acknowledged as stable is so already.
     ///
     /// # Errors
     /// If the system refuses.

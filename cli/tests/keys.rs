@@ -1,4 +1,5 @@
-//! The cluster key is replaced on a running cluster: servers read their key files again, show what they hold, and refuse the key before.
+//! The cluster key is replaced on a running cluster: servers read their key files again, show what
+//! they hold, and refuse the key before.
 
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 

@@ -1,4 +1,5 @@
-//! `shoal serve` as a stranger runs it: the real binary, real ports, a directory of its own, no root.
+//! `shoal serve` as a stranger runs it: the real binary, real ports, a directory of its own, no
+//! root.
 
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 
@@ -190,7 +191,8 @@ fn inspect_reads(dir: &Path) {
     assert!(refused(&["inspect", "journal", &at("mds")]).contains("no segment files"));
 }
 
-/// The Raft engine stops when the log cannot be written: the process says so and ends, and has what it acknowledged when it is started again.
+/// The Raft engine stops when the log cannot be written: the process says so and ends, and has what
+/// it acknowledged when it is started again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_engine_stops_ends() {
     for replicas in ["1", "3"] {

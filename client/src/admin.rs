@@ -57,7 +57,8 @@ impl AdminControl {
         self.call(Procedure::Rebalance, &Rebalance { dry_run }).await
     }
 
-    /// Has a metadata server taken in again that lost its disk, and asks how far that is: to be asked until all shards have it.
+    /// Has a metadata server taken in again that lost its disk, and asks how far that is: to be
+    /// asked until all shards have it.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -65,8 +66,8 @@ impl AdminControl {
         self.call(Procedure::MdsReadmit, &Readmit { number }).await
     }
 
-    /// Has the key of data-server handles replaced if the keys are still of this version, and asks how far that is; `None` only asks.
-    /// To be asked until no replacement is under way.
+    /// Has the key of data-server handles replaced if the keys are still of this version, and asks
+    /// how far that is; `None` only asks. To be asked until no replacement is under way.
     ///
     /// # Errors
     /// [`ControlError`].

@@ -1,4 +1,5 @@
-//! Control calls to a data server: fence, cut, drop, prove, size, keep, stat, encode, rebuild, adopt, have, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, prove, size, keep, stat, encode, rebuild,
+//! adopt, have, on an authenticated connection.
 //!
 //! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6, §9, §10.
 
@@ -47,8 +48,9 @@ pub struct DsControl {
 }
 
 impl DsControl {
-    /// Opens nothing yet. Calls are made as a metadata server, to the data server whose directory has
-    /// this number: one with another directory at that address gets no call, nor one that proves another name.
+    /// Opens nothing yet. Calls are made as a metadata server, to the data server whose directory
+    /// has this number: one with another directory at that address gets no call, nor one that
+    /// proves another name.
     #[must_use]
     pub fn new(env: &Env, address: SocketAddr, keys: impl Into<Keyring>, uuid: [u8; 16], name: &str) -> Self {
         let client = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
@@ -78,7 +80,8 @@ impl DsControl {
         self.call::<KnownEpoch>(Procedure::Fence, &args).await.map(drop)
     }
 
-    /// Forgets an extent's bytes from `keep_bytes` on, on its home and on the backups that `copies` names.
+    /// Forgets an extent's bytes from `keep_bytes` on, on its home and on the backups that `copies`
+    /// names.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -142,8 +145,9 @@ impl DsControl {
         self.call(Procedure::Stat, &Nothing).await
     }
 
-    /// Has it make the parity of a group, for itself and for the other servers that `parity` names; answers what the group is then.
-    /// `homes` are the data servers of the members, `None` for an empty one.
+    /// Has it make the parity of a group, for itself and for the other servers that `parity` names;
+    /// answers what the group is then. `homes` are the data servers of the members, `None` for an
+    /// empty one.
     ///
     /// # Errors
     /// [`ControlError`]; an answer that is not this draft makes no sense.
@@ -175,7 +179,8 @@ impl DsControl {
         self.call_within::<Nothing>(Procedure::Rebuild, &args, REBUILD_MS_MAX).await.map(drop)
     }
 
-    /// Makes it the home of an extent of which only an image is left. The image gets `sequence`, or a higher one.
+    /// Makes it the home of an extent of which only an image is left. The image gets `sequence`, or
+    /// a higher one.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -193,8 +198,8 @@ impl DsControl {
         self.call::<KnownEpoch>(Procedure::Adopt, &args).await.map(drop)
     }
 
-    /// Asks the data server `server` whether it has files of images, with these lengths; one answer for each, false if it surely
-    /// has not.
+    /// Asks the data server `server` whether it has files of images, with these lengths; one answer
+    /// for each, false if it surely has not.
     ///
     /// # Errors
     /// [`ControlError`]; `Refused(Busy)` if it is not that server, or cannot tell now.
@@ -243,7 +248,8 @@ fn name(extent: ExtentId) -> ExtentName {
     ExtentName { ino: extent.ino, index: extent.index }
 }
 
-/// What is said on each fresh connection between nodes: HELLO and AUTH, by a caller of one kind to a callee of another.
+/// What is said on each fresh connection between nodes: HELLO and AUTH, by a caller of one kind to
+/// a callee of another.
 #[must_use]
 pub fn greeting(
     keys: impl Into<Keyring>,

@@ -1,7 +1,7 @@
 //! READ, WRITE and COMMIT on data servers over NFSv3, as many calls at a time as are useful.
 //!
-//! One connection for each data server, made when first needed. JUKEBOX is waited out; everything else is the caller's
-//! business.
+//! One connection for each data server, made when first needed. JUKEBOX is waited out; everything
+//! else is the caller's business.
 //!
 //! Spec: RFC 1813 §3.3.6, §3.3.7, §3.3.21; RFC 8435 §2.
 
@@ -43,7 +43,8 @@ pub enum DataPathError {
     /// Its answer makes no sense.
     #[error("the data server's answer makes no sense: {0}")]
     Garbage(XdrError),
-    /// A durable write was answered from memory, or a COMMIT found another verifier: the bytes must be written again.
+    /// A durable write was answered from memory, or a COMMIT found another verifier: the bytes must
+    /// be written again.
     #[error("the data server restarted while it held unstable bytes")]
     Restarted,
 }
@@ -72,7 +73,8 @@ impl DataPath {
         Self { env: env.clone(), servers: Mutex::default() }
     }
 
-    /// Reads bytes of an extent; offsets count from the start of the file. Fewer bytes come back only at the end.
+    /// Reads bytes of an extent; offsets count from the start of the file. Fewer bytes come back
+    /// only at the end.
     ///
     /// # Errors
     /// [`DataPathError`].
@@ -121,10 +123,12 @@ impl DataPath {
         Ok((segments, false))
     }
 
-    /// Writes bytes, as stable as asked. The result is of the last call; `committed` is the weakest of all.
+    /// Writes bytes, as stable as asked. The result is of the last call; `committed` is the weakest
+    /// of all.
     ///
     /// # Errors
-    /// [`DataPathError`]; [`DataPathError::Restarted`] if the calls were answered by different instances.
+    /// [`DataPathError`]; [`DataPathError::Restarted`] if the calls were answered by different
+    /// instances.
     pub async fn write(
         &self,
         route: &Route,

@@ -8,7 +8,8 @@ pub const PARALLEL_CALLS_MAX: usize = 8;
 pub const CALL_MS_MAX: u64 = 20_000;
 /// How long a control call may take.
 pub const CONTROL_MS_MAX: u64 = 10_000;
-/// How long the parity of a group may take: twelve images are read and four written, while clients come first.
+/// How long the parity of a group may take: twelve images are read and four written, while clients
+/// come first.
 pub const ENCODE_MS_MAX: u64 = 300_000;
 /// How long an image may take that is made again from up to eight others.
 pub const REBUILD_MS_MAX: u64 = 300_000;

@@ -1,7 +1,9 @@
-//! Service addresses as a trait: addresses that move between machines, and what clients must notice when they do.
+//! Service addresses as a trait: addresses that move between machines, and what clients must notice
+//! when they do.
 //!
-//! Nothing here decides where an address should be. An address that is taken away goes in silence: its connections end here without a
-//! word to the other side, which is told by the machine that takes the address next.
+//! Nothing here decides where an address should be. An address that is taken away goes in silence:
+//! its connections end here without a word to the other side, which is told by the machine that
+//! takes the address next.
 
 use std::fmt;
 use std::io;
@@ -65,9 +67,11 @@ impl FromStr for ServiceAddress {
     }
 }
 
-/// A machine's addresses, as far as they are service addresses. Calls return when it is done; none waits for the network.
+/// A machine's addresses, as far as they are service addresses. Calls return when it is done; none
+/// waits for the network.
 pub trait Addresses: Send + Sync {
-    /// Gives this machine an address, or goes on with it. It goes by itself after `valid_s` seconds.
+    /// Gives this machine an address, or goes on with it. It goes by itself after `valid_s`
+    /// seconds.
     ///
     /// # Errors
     /// What the system says; most of all that it is not allowed.
@@ -85,24 +89,27 @@ pub trait Addresses: Send + Sync {
     /// What the system says.
     fn present(&self) -> io::Result<Vec<ServiceAddress>>;
 
-    /// Tells the network that an address is here: a gratuitous ARP, or an unsolicited neighbour advertisement.
+    /// Tells the network that an address is here: a gratuitous ARP, or an unsolicited neighbour
+    /// advertisement.
     ///
     /// # Errors
     /// What the system says.
     fn announce(&self, address: ServiceAddress) -> io::Result<()>;
 
-    /// Makes a client notice that its connection has no other end any more: a stray acknowledgement, which it answers, and that
-    /// answer is refused by this machine's kernel. Of no consequence to a connection that has.
+    /// Makes a client notice that its connection has no other end any more: a stray
+    /// acknowledgement, which it answers, and that answer is refused by this machine's kernel. Of
+    /// no consequence to a connection that has.
     ///
     /// # Errors
     /// What the system says.
     fn tickle(&self, service: SocketAddr, client: SocketAddr) -> io::Result<()>;
 
-    /// Ends this process's connections at an address, without a word to their other ends if the address has gone. Says how many.
+    /// Ends this process's connections at an address, without a word to their other ends if the
+    /// address has gone. Says how many.
     fn end_connections(&self, ip: IpAddr) -> usize;
 
-    /// The process lives, and may keep its addresses for so long. Whoever guards it takes them away afterwards, or when it dies;
-    /// zero: it has none.
+    /// The process lives, and may keep its addresses for so long. Whoever guards it takes them away
+    /// afterwards, or when it dies; zero: it has none.
     fn keep(&self, lease_ms: u32);
 }
 

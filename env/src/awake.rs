@@ -1,7 +1,9 @@
-//! Time in which this process ran: monotonic time without its pauses. A process that was stopped, or whose virtual machine was, finds
-//! every time-out over when it goes on, although none of its peers had the chance to keep it. Who counts in this time waits for the rest.
+//! Time in which this process ran: monotonic time without its pauses. A process that was stopped,
+//! or whose virtual machine was, finds every time-out over when it goes on, although none of its
+//! peers had the chance to keep it. Who counts in this time waits for the rest.
 //!
-//! Leases that this process *holds* end in monotonic time, whether it ran or not: they do not belong here.
+//! Leases that this process *holds* end in monotonic time, whether it ran or not: they do not
+//! belong here.
 //!
 //! INVARIANT: never ahead of monotonic time, and never goes back.
 
@@ -10,7 +12,8 @@ use std::sync::Arc;
 use crate::limits::PAUSE_NS_MIN;
 use crate::{BoxFuture, Clock};
 
-/// Tells pauses from running, by readings of a clock that are close to each other while the process runs. No clock of its own.
+/// Tells pauses from running, by readings of a clock that are close to each other while the process
+/// runs. No clock of its own.
 #[derive(Debug, Default)]
 pub struct PauseDetector {
     last_ns: u64,

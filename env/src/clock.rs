@@ -1,4 +1,5 @@
-//! Time as a trait. Monotonic time orders and times things out; wall time is only ever shown or stored.
+//! Time as a trait. Monotonic time orders and times things out; wall time is only ever shown or
+//! stored.
 //!
 //! INVARIANT: monotonic values never go back; wall values may.
 
@@ -14,14 +15,15 @@ pub trait Clock: Send + Sync {
     /// Nanoseconds since an arbitrary start.
     fn monotonic_ns(&self) -> u64;
 
-    /// For how long the machine was suspended so far, of which monotonic time knows nothing: exact to a millisecond, and only what the
-    /// system itself was told of. A lease that one holds has gone on meanwhile.
+    /// For how long the machine was suspended so far, of which monotonic time knows nothing: exact
+    /// to a millisecond, and only what the system itself was told of. A lease that one holds has
+    /// gone on meanwhile.
     fn suspended_ms(&self) -> u64 {
         0
     }
 
-    /// Monotonic time without that in which this process did not run, because it, or its machine, was stopped
-    /// ([`crate::awake`]).
+    /// Monotonic time without that in which this process did not run, because it, or its machine,
+    /// was stopped ([`crate::awake`]).
     fn awake_ns(&self) -> u64 {
         self.monotonic_ns()
     }
@@ -34,7 +36,7 @@ pub trait Clock: Send + Sync {
     /// Nanoseconds since the Unix epoch.
     fn wall_ns(&self) -> u64;
 
-    /// Resolves once at least `ms` milliseconds of monotonic time have passed. The wait counts from this call, not
-    /// from the first poll.
+    /// Resolves once at least `ms` milliseconds of monotonic time have passed. The wait counts from
+    /// this call, not from the first poll.
     fn sleep_ms(&self, ms: u64) -> BoxFuture<'static, ()>;
 }

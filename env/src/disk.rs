@@ -1,11 +1,12 @@
 //! Files as two traits: [`Disk`] names them, [`File`] moves their bytes.
 //!
-//! Positions are always given, there is no file cursor. A returned future owns what it needs, so dropping it early is
-//! safe: the operation then either runs or never starts, and its buffers live until it is over. Nothing is durable
-//! until `sync_data` (bytes) or `sync_dir` (names) has returned `Ok`.
+//! Positions are always given, there is no file cursor. A returned future owns what it needs, so
+//! dropping it early is safe: the operation then either runs or never starts, and its buffers live
+//! until it is over. Nothing is durable until `sync_data` (bytes) or `sync_dir` (names) has
+//! returned `Ok`.
 //!
-//! INVARIANT: operations whose futures overlap in time may run in any order; one awaited before another is started
-//! is seen by it.
+//! INVARIANT: operations whose futures overlap in time may run in any order; one awaited before
+//! another is started is seen by it.
 
 use std::io;
 use std::path::Path;
@@ -63,7 +64,8 @@ pub trait Disk: Send + Sync {
     /// Renames a file, replacing what had the new name.
     fn rename(&self, from: &Path, to: &Path) -> BoxFuture<'static, io::Result<()>>;
 
-    /// The names in a directory, sorted. Names that are not UTF-8 are left out: nothing of ours has one.
+    /// The names in a directory, sorted. Names that are not UTF-8 are left out: nothing of ours has
+    /// one.
     fn list(&self, dir: &Path) -> BoxFuture<'static, io::Result<Vec<String>>>;
 
     /// Makes a directory and those above it; makes those names durable too.
@@ -82,8 +84,9 @@ pub trait Disk: Send + Sync {
 /// An open file.
 ///
 /// # Errors
-/// Every method answers what the operating system said. After an error of a write or a sync the content of the
-/// bytes concerned is unknown: a later successful sync does not mean they are durable.
+/// Every method answers what the operating system said. After an error of a write or a sync the
+/// content of the bytes concerned is unknown: a later successful sync does not mean they are
+/// durable.
 #[allow(clippy::len_without_is_empty, reason = "the length is asked of the system, and may fail")]
 pub trait File: Send + Sync {
     /// Writes all of `data`, one buffer after the other, from `offset` on.
@@ -107,19 +110,20 @@ pub trait File: Send + Sync {
     /// The file's length in bytes.
     fn len(&self) -> BoxFuture<'static, io::Result<u64>>;
 
-    /// The room that the file takes of the disk, in bytes: what was written or reserved, and not given back.
+    /// The room that the file takes of the disk, in bytes: what was written or reserved, and not
+    /// given back.
     fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>>;
 
-    /// Starts writing a range back to the device without waiting for it. Best effort and no promise: it only makes
-    /// a later sync shorter.
+    /// Starts writing a range back to the device without waiting for it. Best effort and no
+    /// promise: it only makes a later sync shorter.
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>>;
 
     /// Gives a range's room back; it reads as zero after. The file's length stays.
     fn punch(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>>;
 }
 
-/// Writes zeros over a range, so that its blocks are allocated *and* written: later overwrites then change no file
-/// system metadata, and a sync is one device flush. Not synced.
+/// Writes zeros over a range, so that its blocks are allocated *and* written: later overwrites then
+/// change no file system metadata, and a sync is one device flush. Not synced.
 ///
 /// # Errors
 /// What the first failed write answered.

@@ -1,7 +1,8 @@
 //! The few packets that tell a network where an address is now. Pure: addresses in, bytes out.
 //!
-//! Spec: RFC 826 and RFC 5227 §3 (ARP announcements); RFC 4861 §4.4, §7.2.6 (unsolicited neighbour advertisements); RFC 791, RFC 8200,
-//! RFC 9293 §3.10.7.4 (an unacceptable segment is answered by an acknowledgement).
+//! Spec: RFC 826 and RFC 5227 §3 (ARP announcements); RFC 4861 §4.4, §7.2.6 (unsolicited neighbour
+//! advertisements); RFC 791, RFC 8200, RFC 9293 §3.10.7.4 (an unacceptable segment is answered by
+//! an acknowledgement).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -23,7 +24,8 @@ const TCP: u8 = 6;
 const TCP_ACK: u8 = 0x10;
 const HOPS: u8 = 64;
 
-/// The frames that say that `ip` is at `mac`. For IPv4 both forms of a gratuitous ARP: there are receivers that heed only one.
+/// The frames that say that `ip` is at `mac`. For IPv4 both forms of a gratuitous ARP: there are
+/// receivers that heed only one.
 #[must_use]
 pub(crate) fn announcements(ip: IpAddr, mac: [u8; 6]) -> Vec<Vec<u8>> {
     match ip {
@@ -67,8 +69,8 @@ fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16) -> Vec<u8> {
     frame
 }
 
-/// An IP packet with an empty acknowledgement from `from` to `to` that no connection of `to` expects. `None` if the two are not
-/// of one family.
+/// An IP packet with an empty acknowledgement from `from` to `to` that no connection of `to`
+/// expects. `None` if the two are not of one family.
 #[must_use]
 pub(crate) fn stray_acknowledgement(from: SocketAddr, to: SocketAddr, sequence: u32) -> Option<Vec<u8>> {
     let mut segment = Vec::with_capacity(20);

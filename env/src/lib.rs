@@ -1,8 +1,9 @@
-//! The one door to the outside: clock, entropy, disk and network as traits, with two sets of back ends.
+//! The one door to the outside: clock, entropy, disk and network as traits, with two sets of back
+//! ends.
 //!
-//! `os` talks to the machine (and is the only place with `unsafe`); `memory` is for tests: time moves by hand,
-//! entropy comes from a seed, disks lose what was not synced. Everything above takes an [`Env`] and cannot tell
-//! which one it got. Nothing here knows NFS, a log or a shard.
+//! `os` talks to the machine (and is the only place with `unsafe`); `memory` is for tests: time
+//! moves by hand, entropy comes from a seed, disks lose what was not synced. Everything above takes
+//! an [`Env`] and cannot tell which one it got. Nothing here knows NFS, a log or a shard.
 
 pub mod addresses;
 pub mod awake;

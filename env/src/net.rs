@@ -1,8 +1,9 @@
 //! Byte streams as a trait: connect, listen, read, write. Nothing of RPC.
 //!
-//! Reads append to a `BytesMut` that the caller sized, writes take a list of buffers: what a large message needs to be
-//! received where it stays and sent from where it lies. Both are polls, so that a trait object costs no allocation per call;
-//! `read` and `write` on the trait objects make futures of them. Dropping both halves of a stream closes it.
+//! Reads append to a `BytesMut` that the caller sized, writes take a list of buffers: what a large
+//! message needs to be received where it stays and sent from where it lies. Both are polls, so that
+//! a trait object costs no allocation per call; `read` and `write` on the trait objects make
+//! futures of them. Dropping both halves of a stream closes it.
 //!
 //! INVARIANT: a poll that returns `Pending` has moved no bytes, so a dropped future loses nothing.
 
@@ -23,7 +24,8 @@ pub trait Net: Send + Sync {
     /// Opens a stream to a listener.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>>;
 
-    /// Whether this is the machine's own network: all who use it in this process share the memory of one machine.
+    /// Whether this is the machine's own network: all who use it in this process share the memory
+    /// of one machine.
     fn is_machine(&self) -> bool {
         false
     }
@@ -52,8 +54,9 @@ pub struct Stream {
 
 /// The incoming half of a stream.
 pub trait StreamRead: Send {
-    /// Appends at most `bytes_max` received bytes to `buffer` and says how many; 0 is the end of the stream. Uses the room
-    /// that the buffer has and grows it only if it has none. `bytes_max` is above 0.
+    /// Appends at most `bytes_max` received bytes to `buffer` and says how many; 0 is the end of
+    /// the stream. Uses the room that the buffer has and grows it only if it has none. `bytes_max`
+    /// is above 0.
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,

@@ -1,4 +1,5 @@
-//! One suite, every back end: the thread pool, the ring (skipped loudly where the kernel refuses one), memory.
+//! One suite, every back end: the thread pool, the ring (skipped loudly where the kernel refuses
+//! one), memory.
 
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 
@@ -158,7 +159,8 @@ async fn room() {
     .await;
 }
 
-/// Room that is reserved counts before anything is written there, and no longer when it was given back.
+/// Room that is reserved counts before anything is written there, and no longer when it was given
+/// back.
 #[tokio::test]
 async fn stored_bytes_are_those_of_the_room_taken() {
     on_each_disk(async |disk, dir| {

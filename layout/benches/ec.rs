@@ -1,8 +1,9 @@
-//! Encoding and rebuilding beside reed-solomon-simd called directly, on the same bytes: `cargo bench -p layout --bench ec`.
+//! Encoding and rebuilding beside reed-solomon-simd called directly, on the same bytes: `cargo
+//! bench -p layout --bench ec`.
 //!
-//! `-- --json FILE` writes what was measured, `-- --brief` takes one size of window only. Rounds of ours and theirs alternate;
-//! the median round counts. Time is the thread's on a processor, so others on the machine disturb less; GB/s are of data,
-//! not of parity.
+//! `-- --json FILE` writes what was measured, `-- --brief` takes one size of window only. Rounds of
+//! ours and theirs alternate; the median round counts. Time is the thread's on a processor, so
+//! others on the machine disturb less; GB/s are of data, not of parity.
 #![allow(clippy::unwrap_used, reason = "a measurement: a failed step ends it")]
 
 use std::fmt::Write as _;
@@ -115,7 +116,8 @@ fn encode(clock: &OsClock, stripes: &Stripes) -> Vec<(&'static str, f64)> {
     };
     let mut out = vec![vec![0; window]; parity];
     let checked = move || {
-        // The sums are made, not compared with what was promised: all images differ from the draft's.
+        // The sums are made, not compared with what was promised: all images differ from the
+        // draft's.
         let mut encoder = Encoder::new(draft(stripes), window).unwrap();
         for images in &stripes.images {
             let members: Vec<&[u8]> = images[..data].iter().map(Vec::as_slice).collect();

@@ -1,10 +1,13 @@
-//! Which piece of data moves to which data server, so that each holds its fair share of all: as much of the bytes as it has of the capacity.
+//! Which piece of data moves to which data server, so that each holds its fair share of all: as
+//! much of the bytes as it has of the capacity.
 //!
-//! A decision over numbers, nothing else. Whoever asks brings the servers first, then the pieces, one [`Holding`] after the other, so nobody
-//! holds a list of all pieces. Does not know what a piece is: an image of a group, or a copy of an extent.
+//! A decision over numbers, nothing else. Whoever asks brings the servers first, then the pieces,
+//! one [`Holding`] after the other, so nobody holds a list of all pieces. Does not know what a
+//! piece is: an image of a group, or a copy of an extent.
 //!
-//! INVARIANT: no move brings a server above its share, and each brings all of them together nearer to their shares, by its own bytes at
-//! least. So it ends, and what was moved once is not moved back.
+//! INVARIANT: no move brings a server above its share, and each brings all of them together nearer
+//! to their shares, by its own bytes at least. So it ends, and what was moved once is not moved
+//! back.
 //! Spec: docs/protocol/admin.md §6.
 
 use crate::data_server::DataServerId;
@@ -42,7 +45,8 @@ pub struct Piece {
 pub struct Holding<'a> {
     /// All of them.
     pub pieces: &'a [Piece],
-    /// As many may stand in one zone, rack or host: what may be lost. More only where there were more before.
+    /// As many may stand in one zone, rack or host: what may be lost. More only where there were
+    /// more before.
     pub together: usize,
 }
 
@@ -71,8 +75,9 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// Looks at the servers. `None` if there is nothing to be done: the fullest and the emptiest differ by too little, in parts of their
-    /// capacity. As long as it is `under_way`, less of a difference is enough than to begin with.
+    /// Looks at the servers. `None` if there is nothing to be done: the fullest and the emptiest
+    /// differ by too little, in parts of their capacity. As long as it is `under_way`, less of a
+    /// difference is enough than to begin with.
     #[must_use]
     pub fn new(mut holders: Vec<Holder>, under_way: bool) -> Option<Self> {
         holders.retain(|holder| 0 < holder.capacity_bytes);
@@ -93,8 +98,9 @@ impl Balance {
         Some(Self { holders, shares, gave })
     }
 
-    /// Proposes a move of one piece of these, the one on the server that is fullest to the one that is emptiest and may have it, and takes
-    /// it for done. `None` if all of them are best where they are.
+    /// Proposes a move of one piece of these, the one on the server that is fullest to the one that
+    /// is emptiest and may have it, and takes it for done. `None` if all of them are best where
+    /// they are.
     #[must_use]
     pub fn step(&mut self, holding: &Holding<'_>) -> Option<Move> {
         let mut givers: Vec<(u64, usize, usize)> = Vec::new();
@@ -169,7 +175,8 @@ impl Balance {
     }
 }
 
-/// How much the fullest and the emptiest server differ, in thousandths of their capacity. One that takes nothing is not the emptiest.
+/// How much the fullest and the emptiest server differ, in thousandths of their capacity. One that
+/// takes nothing is not the emptiest.
 #[must_use]
 pub fn difference_permille(holders: &[Holder]) -> u64 {
     let fill = |holder: &Holder| permille(holder.held_bytes, holder.capacity_bytes);

@@ -1,8 +1,8 @@
-//! The copies of an extent: which further data servers keep its bytes, which of them may become its home, and what has to
-//! change when servers come and go.
+//! The copies of an extent: which further data servers keep its bytes, which of them may become its
+//! home, and what has to change when servers come and go.
 //!
-//! A decision over what is known, nothing else: whoever asks says which servers are up. The metadata servers make what is
-//! decided here real with one command of their log.
+//! A decision over what is known, nothing else: whoever asks says which servers are up. The
+//! metadata servers make what is decided here real with one command of their log.
 //!
 //! INVARIANT: only a backup that holds everything (is not being filled) ever becomes home.
 //! Spec: docs/protocol/replicate.md.
@@ -26,13 +26,16 @@ pub use shift::{Shift, Step, surplus};
 pub struct Wish {
     /// Copies in all, the home's included.
     pub copies: usize,
-    /// The home says that it cannot reach this backup: it goes. A home that says so is alive, with a lease or without.
+    /// The home says that it cannot reach this backup: it goes. A home that says so is alive, with
+    /// a lease or without.
     pub lost: Option<DataServerId>,
     /// Backups whose server is dead go, too.
     pub bury: bool,
-    /// Who may be home beside backups, and nothing else: the home has not shown yet that it has what they have.
+    /// Who may be home beside backups, and nothing else: the home has not shown yet that it has
+    /// what they have.
     pub formers: Formers,
-    /// The home has shown that it lacks something, and acknowledged nothing: it gives way, though it holds a lease.
+    /// The home has shown that it lacks something, and acknowledged nothing: it gives way, though
+    /// it holds a lease.
     pub refuted: bool,
 }
 
@@ -44,10 +47,11 @@ impl Wish {
 
 /// What the copies of an extent should be; `None` if they are as good as can be now.
 ///
-/// A dead home gives way to a backup that holds everything and is up, else to a former server that is. Without one the extent waits for its home: whoever else
-/// holds a part of it may lack bytes that were promised. With a home that is neither up nor dead nothing changes, unless it has
-/// lost a backup that is not up either: a home that has something to cut or forget gets no lease before that is done, and cannot do
-/// it while it waits for that backup.
+/// A dead home gives way to a backup that holds everything and is up, else to a former server that
+/// is. Without one the extent waits for its home: whoever else holds a part of it may lack bytes
+/// that were promised. With a home that is neither up nor dead nothing changes, unless it has lost
+/// a backup that is not up either: a home that has something to cut or forget gets no lease before
+/// that is done, and cannot do it while it waits for that backup.
 #[must_use]
 pub fn plan(now: &Copies, places: &[Place], wish: &Wish, rotation: u64) -> Option<Copies> {
     let place = |id: DataServerId| places.iter().find(|place| place.id == id);

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A number per extent that only goes up. A data server refuses a handle with a lower one than it knows.
+/// A number per extent that only goes up. A data server refuses a handle with a lower one than it
+/// knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 

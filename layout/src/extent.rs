@@ -1,8 +1,10 @@
 //! Extents: a file cut at every multiple of 64 MiB.
 //!
-//! Says which extent a byte is in, and cuts a range at the boundaries. Does not know whether an extent exists.
+//! Says which extent a byte is in, and cuts a range at the boundaries. Does not know whether an
+//! extent exists.
 //!
-//! INVARIANT: offsets here are offsets in the file, on metadata and data servers alike (sparse, RFC 8435 §6).
+//! INVARIANT: offsets here are offsets in the file, on metadata and data servers alike (sparse, RFC
+//! 8435 §6).
 //! Spec: RFC 8435 §6.
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,8 @@ impl ExtentId {
         self.first_byte() + EXTENT_BYTES
     }
 
-    /// Whether every byte of a range of the file is in this extent. An empty range may also stand at its end.
+    /// Whether every byte of a range of the file is in this extent. An empty range may also stand
+    /// at its end.
     #[must_use]
     pub fn contains(self, offset: u64, len: u64) -> bool {
         match offset.checked_add(len) {
@@ -65,7 +68,8 @@ impl std::fmt::Display for ExtentId {
 
 /// Cuts a range of a file at extent boundaries: (extent, offset in the file, length), ascending.
 ///
-/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: whoever writes checks that first.
+/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: whoever writes checks
+/// that first.
 #[must_use]
 pub fn pieces(ino: u64, offset: u64, len: u64) -> Pieces {
     Pieces { ino, offset, end: offset.saturating_add(len).min(FILE_BYTES_MAX) }

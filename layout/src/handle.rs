@@ -1,12 +1,14 @@
 //! The handle that a data server is shown: a capability for one extent, sealed with a MAC.
 //!
-//! Only metadata and data servers hold the key, so nobody can make one up; a data server needs no lookup to know what
-//! its bearer may do. It still has to compare the epoch with the one it knows, the range with the extent's, and the
-//! caller's address with the export's; and once a handle is no longer fresh, a metadata server must say that its layout is
-//! still held.
+//! Only metadata and data servers hold the key, so nobody can make one up; a data server needs no
+//! lookup to know what its bearer may do. It still has to compare the epoch with the one it knows,
+//! the range with the extent's, and the caller's address with the export's; and once a handle is no
+//! longer fresh, a metadata server must say that its layout is still held.
 //!
-//! INVARIANT: the same [`DsHandle`] always seals to the same bytes. Linux joins requests by comparing handles.
-//! Spec: docs/formats/ds_handle.md; RFC 1813 §2.3.3 (at most 64 bytes); RFC 8435 §5.1 (ffds_fh_vers).
+//! INVARIANT: the same [`DsHandle`] always seals to the same bytes. Linux joins requests by
+//! comparing handles.
+//! Spec: docs/formats/ds_handle.md; RFC 1813 §2.3.3 (at most 64 bytes); RFC 8435 §5.1
+//! (ffds_fh_vers).
 
 use crate::copies::BACKUPS_MAX;
 use crate::data_server::DataServerId;
@@ -67,7 +69,8 @@ pub enum Role {
 /// For whom a handle was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// A client, for a layout: it is good for as long as the layout is held, from addresses that the export admits.
+    /// A client, for a layout: it is good for as long as the layout is held, from addresses that
+    /// the export admits.
     Client {
         /// Tells which client and, for writing, which grant.
         tag: u32,
@@ -80,8 +83,8 @@ pub enum Holder {
     MetadataServer,
 }
 
-/// When a handle was made, by the clock that metadata servers tell data servers, in steps of [`ISSUE_UNIT_MS`]. It comes
-/// round after eight years.
+/// When a handle was made, by the clock that metadata servers tell data servers, in steps of
+/// [`ISSUE_UNIT_MS`]. It comes round after eight years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Issued(u32);
 
@@ -119,7 +122,8 @@ pub struct DsHandle {
     pub holder: Holder,
     /// When.
     pub issued: Issued,
-    /// Size of the file when the handle was made: below it a READ meets a hole, not the end of the file.
+    /// Size of the file when the handle was made: below it a READ meets a hole, not the end of the
+    /// file.
     pub size_hint_bytes: u64,
     /// As what it is shown. A reader's is for READ, and names no backups.
     pub role: Role,
@@ -208,7 +212,8 @@ pub enum HandleError {
 }
 
 impl HandleError {
-    /// Whether it may have been good once: made by an earlier version, or under a key that is used no longer.
+    /// Whether it may have been good once: made by an earlier version, or under a key that is used
+    /// no longer.
     #[must_use]
     pub fn may_be_old(&self) -> bool {
         matches!(self, Self::Version { got: 1..VERSION } | Self::Key { .. })
@@ -218,7 +223,8 @@ impl HandleError {
 /// Seals a handle.
 ///
 /// # Panics
-/// If the fields do not go together: a reader's handle that writes, or one that neither reads nor writes.
+/// If the fields do not go together: a reader's handle that writes, or one that neither reads nor
+/// writes.
 #[must_use]
 pub fn seal(key: &HandleKey, handle: &DsHandle) -> SealedHandle {
     assert!(fits(handle), "the fields go together");
@@ -267,7 +273,8 @@ fn flags_of(handle: &DsHandle) -> u8 {
     flags
 }
 
-/// The number of the key that a handle says it is sealed under: which key to try. Nothing vouches for it yet.
+/// The number of the key that a handle says it is sealed under: which key to try. Nothing vouches
+/// for it yet.
 #[must_use]
 pub fn key_number(bytes: &[u8]) -> Option<u8> {
     bytes.get(KEY_AT).copied()
@@ -287,7 +294,8 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
         return Err(HandleError::Key { number: bytes[KEY_AT] });
     }
     let mac = mac_of(key, &bytes[..MAC_AT]);
-    // Every byte is looked at, whatever the first ones say: the time taken tells nothing about the MAC.
+    // Every byte is looked at, whatever the first ones say: the time taken tells nothing about the
+    // MAC.
     let difference = mac.iter().zip(&bytes[MAC_AT..]).fold(0, |seen, (a, b)| seen | (a ^ b));
     if difference != 0 {
         return Err(HandleError::Forged);
@@ -344,10 +352,11 @@ fn backups_of(bytes: &[u8; HANDLE_BYTES]) -> Result<[Option<NamedBackup>; BACKUP
     Ok(backups)
 }
 
-/// The device id under which clients know a data server: the same on every replica and after every restart.
+/// The device id under which clients know a data server: the same on every replica and after every
+/// restart.
 ///
-/// RFC 8881 §12.2.10: a device id stands for an address for good, so a server with a new address needs a new
-/// `generation`.
+/// RFC 8881 §12.2.10: a device id stands for an address for good, so a server with a new address
+/// needs a new `generation`.
 #[must_use]
 pub fn device_id(server: DataServerId, generation: u32) -> [u8; 16] {
     let mut id = *b"shoal-ds\0\0\0\0\0\0\0\0";

@@ -1,8 +1,8 @@
-//! Where a file's bytes are, and who was told: extents, epochs, placement, data-server handles, the life of a layout, and
-//! the erasure code that sealed extents rest under.
+//! Where a file's bytes are, and who was told: extents, epochs, placement, data-server handles, the
+//! life of a layout, and the erasure code that sealed extents rest under.
 //!
-//! Pure: no clock, no entropy, no store, no wire. `mds-shard` keeps what is decided here, `mds-server` says it to
-//! clients in flexible-files layouts, data servers check the handles.
+//! Pure: no clock, no entropy, no store, no wire. `mds-shard` keeps what is decided here,
+//! `mds-server` says it to clients in flexible-files layouts, data servers check the handles.
 //!
 //! INVARIANT: the same arguments give the same answer on every replica.
 //! Spec: RFC 8881 §12.5; RFC 8435 §5; docs/formats/{ds_handle,group}.md.

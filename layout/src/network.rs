@@ -1,4 +1,5 @@
-//! A network of clients: an address prefix, as exports list them and as data servers compare addresses with them.
+//! A network of clients: an address prefix, as exports list them and as data servers compare
+//! addresses with them.
 //!
 //! INVARIANT: a prefix is no longer than the address.
 //! Spec: docs/protocol/admin.md §8; docs/protocol/control.md §8.

@@ -1,11 +1,12 @@
 //! Which data server becomes the home of a new extent, or one of equal ones its backup.
 //!
-//! More free space, more extents; equal ones take turns. Does not know what a server is doing, only whether it is up
-//! and how much room it says it has.
+//! More free space, more extents; equal ones take turns. Does not know what a server is doing, only
+//! whether it is up and how much room it says it has.
 //!
-//! Free space is sorted into [`PLACEMENT_STEPS`] steps of the freest server's. In one cycle each server gets as many
-//! turns as its step says, spread over the cycle in rounds: round k goes to the servers whose step is above k. So servers on
-//! the same step alternate strictly, and a half-full one gets every second turn.
+//! Free space is sorted into [`PLACEMENT_STEPS`] steps of the freest server's. In one cycle each
+//! server gets as many turns as its step says, spread over the cycle in rounds: round k goes to the
+//! servers whose step is above k. So servers on the same step alternate strictly, and a half-full
+//! one gets every second turn.
 //!
 //! Spec: none; the rule is ours.
 
@@ -25,7 +26,8 @@ pub struct Candidate {
 
 /// Chooses the home of the next extent; `None` if no server that is up has room.
 ///
-/// `rotation` is a counter that moves by one with each extent placed. The order of the candidates does not matter.
+/// `rotation` is a counter that moves by one with each extent placed. The order of the candidates
+/// does not matter.
 #[must_use]
 pub fn choose(candidates: &[Candidate], rotation: u64) -> Option<DataServerId> {
     let mut fit = fit_for(candidates, EXTENT_BYTES);
@@ -55,7 +57,8 @@ fn fit_for(candidates: &[Candidate], bytes: u64) -> Vec<Candidate> {
     candidates.iter().filter(|candidate| candidate.up && bytes <= candidate.free_bytes).copied().collect()
 }
 
-/// The step of a server, from 1 to [`PLACEMENT_STEPS`]. Nearly as free as the freest counts as just as free.
+/// The step of a server, from 1 to [`PLACEMENT_STEPS`]. Nearly as free as the freest counts as just
+/// as free.
 fn step_of(free_bytes: u64, freest_bytes: u64) -> u64 {
     assert!(free_bytes <= freest_bytes, "the freest was looked for");
     let step = u128::from(free_bytes) * u128::from(PLACEMENT_STEPS) / u128::from(freest_bytes.max(1));

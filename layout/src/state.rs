@@ -1,9 +1,11 @@
 //! What happens to the record of a layout: grant, return, recall, commit.
 //!
-//! One record for each client and file, with one stateid for the READ and the read-write part. Ranges are not kept: Linux gives
-//! back whole files. Decides only; `mds-shard` stores the record that comes out.
+//! One record for each client and file, with one stateid for the READ and the read-write part.
+//! Ranges are not kept: Linux gives back whole files. Decides only; `mds-shard` stores the record
+//! that comes out.
 //!
-//! INVARIANT: each grant, partial return and new recall moves the seqid by exactly one; `other` never changes.
+//! INVARIANT: each grant, partial return and new recall moves the seqid by exactly one; `other`
+//! never changes.
 //! INVARIANT: while a recall is unanswered nothing is granted to that client on that file.
 //! Spec: RFC 8881 §12.5.3, §12.5.5, §18.43, §18.44, §20.3.
 
@@ -63,13 +65,16 @@ pub enum Shown {
 /// Why a layout act is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// The client shows a layout that is not out, or a sequence we never gave (BAD_STATEID). The client's fault.
+    /// The client shows a layout that is not out, or a sequence we never gave (BAD_STATEID). The
+    /// client's fault.
     #[error("layout stateid was never given out")]
     BadStateid,
-    /// The sequence is behind (OLD_STATEID): the client did not see the reply to another request yet.
+    /// The sequence is behind (OLD_STATEID): the client did not see the reply to another request
+    /// yet.
     #[error("layout stateid is old")]
     OldStateid,
-    /// A recall is unanswered (RECALLCONFLICT). Nobody's fault: the client gives back and asks again.
+    /// A recall is unanswered (RECALLCONFLICT). Nobody's fault: the client gives back and asks
+    /// again.
     #[error("layout is being recalled")]
     Recalled,
     /// Only a READ part is out (BADIOMODE).
@@ -82,8 +87,8 @@ pub enum LayoutError {
 /// `fresh_other` becomes the identity if the client holds nothing on the file yet.
 ///
 /// # Errors
-/// [`LayoutError::Recalled`] while a recall is unanswered; [`LayoutError::BadStateid`] for a layout stateid that is not out
-/// or lies ahead of the record.
+/// [`LayoutError::Recalled`] while a recall is unanswered; [`LayoutError::BadStateid`] for a layout
+/// stateid that is not out or lies ahead of the record.
 pub fn grant(
     record: Option<&LayoutRecord>,
     shown: Shown,
@@ -97,9 +102,9 @@ pub fn grant(
             LayoutRecord { other: fresh_other, seqid: 1, read: false, read_write: false, recall_seqid: None }
         }
         (Some(record), shown) => {
-            // An old seqid is fine here: §12.5.3 allows LAYOUTGETs in parallel, all with the same stateid. An open
-            // stateid comes from OPEN compounds and from clients that forgot: a new identity would make Linux
-            // throw away what it holds.
+            // An old seqid is fine here: §12.5.3 allows LAYOUTGETs in parallel, all with the same
+            // stateid. An open stateid comes from OPEN compounds and from clients that forgot: a
+            // new identity would make Linux throw away what it holds.
             if let Shown::Layout { seqid } = shown
                 && seqid_after(seqid, record.seqid)
             {
@@ -127,10 +132,12 @@ pub enum Kept {
     Record(LayoutRecord),
 }
 
-/// Takes back the parts of an iomode (`None` is ANY). With `whole` false only a range is returned, and nothing goes.
+/// Takes back the parts of an iomode (`None` is ANY). With `whole` false only a range is returned,
+/// and nothing goes.
 ///
 /// # Errors
-/// [`LayoutError::BadStateid`] for a sequence we never gave, [`LayoutError::OldStateid`] for one that is behind.
+/// [`LayoutError::BadStateid`] for a sequence we never gave, [`LayoutError::OldStateid`] for one
+/// that is behind.
 pub fn give_back(
     record: &LayoutRecord,
     seqid: u32,
@@ -147,18 +154,21 @@ pub fn give_back(
         return Ok(Kept::Nothing);
     }
     next.seqid = seqid_next(record.seqid);
-    // Recalls exist for the sake of the read-write part, or of everything; in both cases the wait is over once no
-    // read-write part is out. Holding on for the READ part too could lock the client out for good.
+    // Recalls exist for the sake of the read-write part, or of everything; in both cases the wait
+    // is over once no read-write part is out. Holding on for the READ part too could lock the
+    // client out for good.
     if whole && iomode != Some(Iomode::Read) {
         next.recall_seqid = None;
     }
     Ok(Kept::Record(next))
 }
 
-/// Begins the recall of the parts of an iomode (`None` is ANY), or repeats one; `None` if no such part is out.
+/// Begins the recall of the parts of an iomode (`None` is ANY), or repeats one; `None` if no such
+/// part is out.
 ///
-/// The record that comes out carries the stateid to send. A recall that is repeated sends the same stateid again; a new one
-/// is exactly one ahead of what the client was last told, else Linux refuses it.
+/// The record that comes out carries the stateid to send. A recall that is repeated sends the same
+/// stateid again; a new one is exactly one ahead of what the client was last told, else Linux
+/// refuses it.
 #[must_use]
 pub fn recall(record: &LayoutRecord, iomode: Option<Iomode>) -> Option<LayoutRecord> {
     if !record.holds(iomode) {
@@ -173,10 +183,12 @@ pub fn recall(record: &LayoutRecord, iomode: Option<Iomode>) -> Option<LayoutRec
 
 /// Checks the stateid that LAYOUTCOMMIT showed.
 ///
-/// An old sequence is fine: writes under an earlier grant are still to be committed, also during a recall.
+/// An old sequence is fine: writes under an earlier grant are still to be committed, also during a
+/// recall.
 ///
 /// # Errors
-/// [`LayoutError::BadStateid`] for a sequence we never gave, [`LayoutError::ReadOnly`] without a read-write part.
+/// [`LayoutError::BadStateid`] for a sequence we never gave, [`LayoutError::ReadOnly`] without a
+/// read-write part.
 pub fn check_commit(record: &LayoutRecord, seqid: u32) -> Result<(), LayoutError> {
     if seqid_after(seqid, record.seqid) {
         return Err(LayoutError::BadStateid);
@@ -192,7 +204,8 @@ fn check_seqid(record: &LayoutRecord, seqid: u32) -> Result<(), LayoutError> {
     if seqid == 0 || seqid == record.seqid {
         return Ok(());
     }
-    // RFC 8881 §12.5.5.2.1: a return and our recall may cross on the wire; the client had not seen our seqid yet.
+    // RFC 8881 §12.5.5.2.1: a return and our recall may cross on the wire; the client had not seen
+    // our seqid yet.
     let crossed = record.recall_seqid == Some(record.seqid) && seqid_next(seqid) == record.seqid;
     if crossed { Ok(()) } else { Err(LayoutError::OldStateid) }
 }

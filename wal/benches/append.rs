@@ -1,7 +1,7 @@
 //! Measures the log on both disk back ends, in a temporary directory: `cargo bench -p wal`.
 //!
-//! Small durable appends alone and 64 at a time (the Raft log's settings), 1 MiB appends written and then synced (the
-//! journal's), and reads of 4 KiB that the page cache holds.
+//! Small durable appends alone and 64 at a time (the Raft log's settings), 1 MiB appends written
+//! and then synced (the journal's), and reads of 4 KiB that the page cache holds.
 #![allow(clippy::unwrap_used, reason = "a measurement: a failed step ends it")]
 
 use std::path::Path;
@@ -68,7 +68,8 @@ async fn small(wal: &Wal, clock: &OsClock, committers: u64) -> Measured {
     Measured { appends: latencies_ns.len() as u64, flushes, ns, latencies_ns }
 }
 
-/// 1 MiB records, eight under way; latencies are those of "written", the time includes the last sync.
+/// 1 MiB records, eight under way; latencies are those of "written", the time includes the last
+/// sync.
 async fn large(wal: &Wal, clock: &OsClock, records: u64) -> (Measured, f64) {
     let payload = Bytes::from(vec![0xa5; LARGE_BYTES]);
     wal.append(record(0, &payload)).await.unwrap();

@@ -1,4 +1,5 @@
-//! Lays records out for one write: headers, tables and padding in one buffer, payloads from where they are. Pure.
+//! Lays records out for one write: headers, tables and padding in one buffer, payloads from where
+//! they are. Pure.
 //!
 //! INVARIANT: a batch begins and ends at a block.
 

@@ -1,5 +1,5 @@
-//! Looks at what surrounds the payloads of a segment: its header block, its footer, and the headers of its records. Reads of payloads
-//! never meet a bad footer or header block; the next start would.
+//! Looks at what surrounds the payloads of a segment: its header block, its footer, and the headers
+//! of its records. Reads of payloads never meet a bad footer or header block; the next start would.
 //!
 //! INVARIANT: what is called bad differs from what was written, or cannot be told from it.
 //! Spec: docs/formats/record.md.

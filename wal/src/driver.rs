@@ -1,11 +1,13 @@
 //! The writer: the one task that writes to the log. Group commit happens here.
 //!
-//! It has at most one write and one sync under way, beside each other. Whatever is queued when a write can start goes
-//! into it; while a sync runs, what would only wait for the next sync is held back, so that one flush serves all.
+//! It has at most one write and one sync under way, beside each other. Whatever is queued when a
+//! write can start goes into it; while a sync runs, what would only wait for the next sync is held
+//! back, so that one flush serves all.
 //!
-//! INVARIANT: a waiter is told "synced" only after a sync that started when its bytes, and all earlier ones, were
-//! written.
-//! INVARIANT: with `keeps_order`, no record is written of a stream of which an earlier one was refused.
+//! INVARIANT: a waiter is told "synced" only after a sync that started when its bytes, and all
+//! earlier ones, were written.
+//! INVARIANT: with `keeps_order`, no record is written of a stream of which an earlier one was
+//! refused.
 //! INVARIANT: a footer is written only after its segment and all older ones were synced.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -62,8 +64,8 @@ struct Active {
     entries: Vec<u8>,
     /// The header block, until it is written with the first batch.
     header: Option<Bytes>,
-    /// The room behind `next` was given back, and is to be taken again before anything is written there: a write that found none
-    /// would end the log.
+    /// The room behind `next` was given back, and is to be taken again before anything is written
+    /// there: a write that found none would end the log.
     trimmed: bool,
 }
 
@@ -237,7 +239,8 @@ impl Writer {
         }
     }
 
-    /// Puts what fits into `batch` and starts writing it, with a sync in the same go where that serves everyone.
+    /// Puts what fits into `batch` and starts writing it, with a sync in the same go where that
+    /// serves everyone.
     fn write_batch(&mut self, mut batch: Batch) {
         let Some(active) = &mut self.active else { return };
         let mut items = Vec::new();
@@ -352,7 +355,8 @@ impl Writer {
         }
     }
 
-    /// Ends the active segment. Nothing is being written to it but, perhaps, a batch with its own sync.
+    /// Ends the active segment. Nothing is being written to it but, perhaps, a batch with its own
+    /// sync.
     fn seal_active(&mut self) {
         assert!(self.write.is_none());
         if self.active.as_ref().is_none_or(|active| active.entries.is_empty()) {
@@ -380,7 +384,8 @@ impl Writer {
         let files = self.shared.files.clone();
         let spare = self.spare.take();
         self.room = Some(Box::pin(async move {
-            // A file made ahead may have failed for want of room that is there by now: try once more.
+            // A file made ahead may have failed for want of room that is there by now: try once
+            // more.
             if let Some(spare) = spare
                 && let Ok(Ok(ready)) = spare.await
             {
@@ -463,8 +468,8 @@ impl Writer {
         }
     }
 
-    /// Says that there is no room. Of all its streams nothing more is taken if order is to be kept: the next one might find some. What is aside
-    /// leaves no hole.
+    /// Says that there is no room. Of all its streams nothing more is taken if order is to be kept:
+    /// the next one might find some. What is aside leaves no hole.
     fn refuse(&mut self, item: Item) {
         if self.shared.config.keeps_order && !item.is_aside {
             self.ended_streams.extend(item.records.iter().map(|record| record.header.stream));

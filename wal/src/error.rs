@@ -17,7 +17,8 @@ pub enum AppendError {
     /// The disk has no room for another segment. Appends work again once there is.
     #[error("no room for another log segment")]
     NoSpace,
-    /// A write or a sync failed, now or earlier. The log takes nothing more until it is opened again.
+    /// A write or a sync failed, now or earlier. The log takes nothing more until it is opened
+    /// again.
     #[error("the log failed: {0}")]
     Failed(Arc<io::Error>),
     /// The log was closed.

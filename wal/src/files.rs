@@ -1,6 +1,8 @@
-//! The log's directory: names of segment files, making new ones ahead of need, keeping or removing old ones.
+//! The log's directory: names of segment files, making new ones ahead of need, keeping or removing
+//! old ones.
 //!
-//! INVARIANT: a sequence number names at most one segment, ever; numbers of files kept for reuse count as used.
+//! INVARIANT: a sequence number names at most one segment, ever; numbers of files kept for reuse
+//! count as used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,9 +114,10 @@ impl Files {
 
     /// Makes a file for the next segment, from one kept for reuse or a new one.
     ///
-    /// A new name is left to the segment's first sync: waiting here for the file system's journal would hold up writes
-    /// that nobody wants durable yet. A file that held another segment is different. Were its renaming undone by a
-    /// crash and its bytes not, the next opening would give its number out again, and find them.
+    /// A new name is left to the segment's first sync: waiting here for the file system's journal
+    /// would hold up writes that nobody wants durable yet. A file that held another segment is
+    /// different. Were its renaming undone by a crash and its bytes not, the next opening would
+    /// give its number out again, and find them.
     pub(crate) async fn make_ready(&self) -> io::Result<Ready> {
         let seq = self.state.seq_next.fetch_add(1, Ordering::Relaxed);
         let path = self.path(Name::Segment(seq));
@@ -147,7 +150,8 @@ impl Files {
             Ok(())
         };
         if let Err(error) = filled.await {
-            // Most likely there is no room: give back what was taken. The first error is the one that counts.
+            // Most likely there is no room: give back what was taken. The first error is the one
+            // that counts.
             let _ = self.disk.remove(path).await;
             return Err(error);
         }

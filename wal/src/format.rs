@@ -1,6 +1,7 @@
 //! The bytes of a segment: header block, records, footer. Pure: numbers to bytes and back.
 //!
-//! Decoders take whatever a disk gives and answer `None` or an error; encoders are only given what we computed.
+//! Decoders take whatever a disk gives and answer `None` or an error; encoders are only given what
+//! we computed.
 //!
 //! Format: docs/formats/record.md.
 

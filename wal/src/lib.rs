@@ -1,8 +1,10 @@
-//! The log engine: append-only segment files with checksummed records, group commit and verified random reads.
+//! The log engine: append-only segment files with checksummed records, group commit and verified
+//! random reads.
 //!
-//! One engine for two uses: a data server's journal (large records, long-lived, read at random, whole segments dropped
-//! when dead) and the metadata servers' Raft log (small records, many a flush, segments recycled). It does not know what
-//! its records mean, keeps no index of them (recovery shows each one to its user) and never overwrites one.
+//! One engine for two uses: a data server's journal (large records, long-lived, read at random,
+//! whole segments dropped when dead) and the metadata servers' Raft log (small records, many a
+//! flush, segments recycled). It does not know what its records mean, keeps no index of them
+//! (recovery shows each one to its user) and never overwrites one.
 //!
 //! Format: docs/formats/record.md.
 

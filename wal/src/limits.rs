@@ -12,10 +12,12 @@ pub const RECORD_HEADER_BYTES: usize = 64;
 /// One record's payload at most (it must also fit a segment).
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
-/// Payloads from this size on begin at a block of the file, so that a block of payload is a block of the file.
+/// Payloads from this size on begin at a block of the file, so that a block of payload is a block
+/// of the file.
 pub const PAYLOAD_ALIGNED_BYTES_MIN: usize = 32 << 10;
 
-/// Payload buffers up to this size are copied beside their header: a copy is cheaper than one more buffer to write.
+/// Payload buffers up to this size are copied beside their header: a copy is cheaper than one more
+/// buffer to write.
 pub const PAYLOAD_COPIED_BYTES_MAX: usize = 1024;
 
 /// Smallest segment: header, one small batch, footer.
@@ -24,7 +26,8 @@ pub const SEGMENT_BYTES_MIN: u64 = 32 << 10;
 /// Largest segment: offsets inside are 32 bits in units of [`RECORD_ALIGN_BYTES`].
 pub const SEGMENT_BYTES_MAX: u64 = 16 << 30;
 
-/// Highest number that a segment may have: no log comes near, so a file with a higher one is not a log's.
+/// Highest number that a segment may have: no log comes near, so a file with a higher one is not a
+/// log's.
 pub const SEGMENT_SEQ_MAX: u64 = u64::MAX >> 1;
 
 /// Default size of a segment.

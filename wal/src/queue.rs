@@ -1,7 +1,7 @@
 //! What waits to be written, bounded in bytes and records.
 //!
-//! INVARIANT: room is given back only when the item it was taken for is dropped, so what the writer has taken over still
-//! counts.
+//! INVARIANT: room is given back only when the item it was taken for is dropped, so what the writer
+//! has taken over still counts.
 
 use std::collections::VecDeque;
 use std::io;
@@ -134,7 +134,8 @@ impl Queue {
         self.arrived.notified().await;
     }
 
-    /// Takes nothing more, from now on; what is queued stays. The first reason given is the one callers get.
+    /// Takes nothing more, from now on; what is queued stays. The first reason given is the one
+    /// callers get.
     pub(crate) fn end(&self, why: AppendError) {
         self.state().ended.get_or_insert(why);
         self.room.close();

@@ -11,14 +11,16 @@ use crate::limits::{BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES};
 use crate::record::{Location, RecordHeader};
 use crate::shared::{Segment, Shared, count};
 
-/// Up to this much between a record's checksums and the payload asked for is read along rather than skipped.
+/// Up to this much between a record's checksums and the payload asked for is read along rather than
+/// skipped.
 const READ_ALONG_BYTES: u64 = 64 << 10;
 
 /// What a read of some blocks of a record found.
 struct Blocks {
     head: Bytes,
     payload: Bytes,
-    /// Offset in the record's payload where `payload` begins; a multiple of a block unless `payload` is empty.
+    /// Offset in the record's payload where `payload` begins; a multiple of a block unless
+    /// `payload` is empty.
     from: u32,
     /// How long `payload` should be.
     payload_len: usize,

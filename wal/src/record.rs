@@ -1,7 +1,7 @@
 //! What goes into the log and what comes out: a record, its header, and where it lies.
 //!
-//! `kind`, `role`, `stream`, `sub`, `epoch` and `position` belong to the log's user; the log stores and returns them and
-//! looks at none.
+//! `kind`, `role`, `stream`, `sub`, `epoch` and `position` belong to the log's user; the log stores
+//! and returns them and looks at none.
 
 use bytes::Bytes;
 
@@ -57,7 +57,8 @@ pub struct Location {
 /// What an append waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// The operating system has the bytes: they can be read, and survive this process but not the machine.
+    /// The operating system has the bytes: they can be read, and survive this process but not the
+    /// machine.
     Written,
     /// The bytes are on stable storage, and so is everything enqueued before them.
     Synced,

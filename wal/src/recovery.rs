@@ -1,7 +1,7 @@
 //! Opening a log: which records are there, what is damaged, where an unfinished tail is cut.
 //!
-//! The rules are drawn in docs/formats/record.md, "Opening". Segments with a footer are not read; those without are
-//! scanned, and afterwards given one, so that nothing behind a cut can come back.
+//! The rules are drawn in docs/formats/record.md, "Opening". Segments with a footer are not read;
+//! those without are scanned, and afterwards given one, so that nothing behind a cut can come back.
 
 mod scan;
 
@@ -101,7 +101,8 @@ pub(crate) async fn recover(
         }
     }
     if SEGMENT_SEQ_MAX < seq_max {
-        // No log counts that far: the name is not one that we gave, and the numbers behind it would run out.
+        // No log counts that far: the name is not one that we gave, and the numbers behind it would
+        // run out.
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment's number is out of range").into());
     }
     files.number_from((seq_max + 1).max(config.number_min));
@@ -142,7 +143,8 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
         segment.file.set_len(file_bytes).await?;
         segment.note_room().await?;
     }
-    // Records leave the last block to the footer. A crash may take back a file's length: then its last block is any.
+    // Records leave the last block to the footer. A crash may take back a file's length: then its
+    // last block is any.
     let whole_bytes = header.map_or(config.segment_bytes, |header| header.segment_bytes);
     let is_whole = file_bytes == whole_bytes;
     let is_footer_bad = config.shows_damaged && is_whole && last_block.iter().any(|byte| *byte != 0);
@@ -172,7 +174,8 @@ async fn footer_headers(found: &Found, trailer: &Trailer) -> io::Result<Option<V
 
 impl Recovery<'_> {
     async fn run(&mut self, found: &[Found]) -> Result<(), OpenError> {
-        // A footer is written when all before it is durable: what is older than any footer was durable.
+        // A footer is written when all before it is durable: what is older than any footer was
+        // durable.
         let sealed = found.iter().rposition(|found| found.is_ended).map_or(0, |last| last + 1);
         for (index, one) in found[..sealed].iter().enumerate() {
             self.recover_durable(one, found.get(index + 1)).await?;
@@ -244,8 +247,9 @@ impl Recovery<'_> {
                 keep.push((one, kept));
             }
         }
-        // Before anything is sealed, the youngest first: a crash in between must find the cut again, and nothing behind it. By its header each
-        // segment says how far the one before it went, so without that one the cut would not show.
+        // Before anything is sealed, the youngest first: a crash in between must find the cut
+        // again, and nothing behind it. By its header each segment says how far the one before it
+        // went, so without that one the cut would not show.
         for one in gone.into_iter().rev() {
             self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
         }
@@ -271,7 +275,8 @@ impl Recovery<'_> {
         Ok(Scan::run(file, seq, file_bytes, expected_end, is_durable).await?)
     }
 
-    /// Sorts what a scan found: what is bad below `durable` is damage, the first bad place above it is the cut.
+    /// Sorts what a scan found: what is bad below `durable` is damage, the first bad place above it
+    /// is the cut.
     fn judge(&mut self, found: &Found, scan: Scan, durable: u64) -> (Kept, Option<u64>) {
         let mut kept = Kept::nothing();
         kept.found_end = scan.entries.iter().map(Entry::end).fold(BLOCK_BYTES, u64::max);
@@ -323,8 +328,9 @@ impl Recovery<'_> {
 
     /// Makes a scanned segment's records durable and final, then keeps it.
     async fn seal(&mut self, found: &Found, kept: Kept) -> Result<(), OpenError> {
-        // One that lost records gets no footer: that is to be found again until its owner drops the segment. Nor does one
-        // that lost its end, and with it the room for a footer. Bad payload is found whenever it is read.
+        // One that lost records gets no footer: that is to be found again until its owner drops the
+        // segment. Nor does one that lost its end, and with it the room for a footer. Bad payload
+        // is found whenever it is read.
         let room = kept.end() + footer_bytes(kept.headers.len() as u64) <= found.segment.file_bytes;
         if !kept.damaged && room {
             let entries: Vec<u8> = kept.headers.iter().flat_map(StoredHeader::encode).collect();
@@ -333,7 +339,8 @@ impl Recovery<'_> {
             found.segment.file.sync_data().await?;
             sealing.write_footer(0 < self.config.recycle_max).await?;
         } else if !kept.damaged {
-            // Once a younger segment says that this one was whole, what was cut off would look like something lost.
+            // Once a younger segment says that this one was whole, what was cut off would look like
+            // something lost.
             let from = kept.headers.last().map_or(BLOCK_BYTES, |last| last.span().end);
             zero_fill(&*found.segment.file, from, found.segment.file_bytes.saturating_sub(from)).await?;
         }
@@ -360,11 +367,13 @@ impl Recovery<'_> {
     }
 }
 
-/// What was cut off goes for good, before anything says where the segment ends. Of a torn footer only that may be left, or that there was one:
-/// then all before it was a record. Blocks of zeros are left alone: they may have no room on a full disk.
+/// What was cut off goes for good, before anything says where the segment ends. Of a torn footer
+/// only that may be left, or that there was one: then all before it was a record. Blocks of zeros
+/// are left alone: they may have no room on a full disk.
 async fn clear_behind(found: &Found, kept: &Kept, is_reused: bool) -> io::Result<()> {
     let Segment { file, file_bytes, .. } = &*found.segment;
-    // Files that are not reused hold nothing else, and parts of a write that no record begins with count as well.
+    // Files that are not reused hold nothing else, and parts of a write that no record begins with
+    // count as well.
     let end = if is_reused { kept.found_end } else { *file_bytes };
     let end = end.next_multiple_of(BLOCK_BYTES).min(*file_bytes);
     let mut at = kept.last_end;

@@ -11,12 +11,14 @@ pub struct RecoveryReport {
     pub segments: u64,
     /// Segments that had no footer and were read record by record.
     pub segments_scanned: u64,
-    /// Where an unfinished tail was cut off, if there was one: nothing behind it was ever acknowledged as synced.
+    /// Where an unfinished tail was cut off, if there was one: nothing behind it was ever
+    /// acknowledged as synced.
     pub cut: Option<(u64, u64)>,
     /// Places that once were durable and no longer check out. Their records were not shown.
     pub corrupt: Vec<Corruption>,
-    /// Places that once were durable and no longer check out, where no record is missing: bad payload, which reads refuse, and
-    /// what a segment has twice. Their segments should be emptied. See [`WalConfig::shows_damaged`](crate::WalConfig::shows_damaged).
+    /// Places that once were durable and no longer check out, where no record is missing: bad
+    /// payload, which reads refuse, and what a segment has twice. Their segments should be emptied.
+    /// See [`WalConfig::shows_damaged`](crate::WalConfig::shows_damaged).
     pub partial: Vec<Corruption>,
 }
 

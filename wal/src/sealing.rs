@@ -31,8 +31,8 @@ impl Sealing {
     }
 }
 
-/// Makes the names of all segments concerned durable, syncs full ones, oldest first, gives each its footer, then syncs
-/// the active one.
+/// Makes the names of all segments concerned durable, syncs full ones, oldest first, gives each its
+/// footer, then syncs the active one.
 ///
 /// The footers themselves are not synced: one that is lost costs a scan, nothing else.
 pub(crate) async fn sync_all(

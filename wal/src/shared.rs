@@ -1,4 +1,5 @@
-//! What the handle, the writer and the readers of one log share: the segment table and the counters.
+//! What the handle, the writer and the readers of one log share: the segment table and the
+//! counters.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -146,7 +147,8 @@ impl Shared {
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Segment>>> {
-        // Inserting and removing either happens or does not: a panic elsewhere leaves the table whole.
+        // Inserting and removing either happens or does not: a panic elsewhere leaves the table
+        // whole.
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

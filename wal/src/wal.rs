@@ -27,8 +27,8 @@ use crate::recovery::recover;
 use crate::report::{Corruption, Counters, LogEnd, RecoveryReport, SegmentStat};
 use crate::shared::Shared;
 
-/// An open log. Clones are the same log. When the last one is dropped, what is queued is still written; use
-/// [`close`](Self::close) to know that it was.
+/// An open log. Clones are the same log. When the last one is dropped, what is queued is still
+/// written; use [`close`](Self::close) to know that it was.
 #[derive(Clone)]
 pub struct Wal {
     handle: Arc<Handle>,
@@ -45,7 +45,8 @@ impl Drop for Handle {
     }
 }
 
-/// An append that is queued; resolves when its [`Durability`] is reached. Dropping it does not take the records back.
+/// An append that is queued; resolves when its [`Durability`] is reached. Dropping it does not take
+/// the records back.
 #[must_use = "an append may still fail"]
 pub struct Appended {
     reply: oneshot::Receiver<Result<Vec<Location>, AppendError>>,
@@ -61,8 +62,8 @@ impl Future for Appended {
 }
 
 impl Wal {
-    /// Opens the log in `dir` (made if absent) and shows each valid record to `visitor`, oldest first. Must be called
-    /// within a tokio runtime: the log's writer runs as a task of it.
+    /// Opens the log in `dir` (made if absent) and shows each valid record to `visitor`, oldest
+    /// first. Must be called within a tokio runtime: the log's writer runs as a task of it.
     ///
     /// Damage to records that were durable is listed in the report and is no error here.
     ///
@@ -95,8 +96,8 @@ impl Wal {
         &self.handle.shared
     }
 
-    /// Queues records: they reach the log in the order of these calls' returns, each call's records together and in
-    /// order. Waits only for room in the queue.
+    /// Queues records: they reach the log in the order of these calls' returns, each call's records
+    /// together and in order. Waits only for room in the queue.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was queued then.
@@ -108,8 +109,9 @@ impl Wal {
         self.enqueue_as(false, records, durability).await
     }
 
-    /// As [`enqueue`](Self::enqueue), of records without which those behind them mean the same: with
-    /// [`keeps_order`](WalConfig::keeps_order) too, others of their streams may follow if there is no room for these.
+    /// As [`enqueue`](Self::enqueue), of records without which those behind them mean the same:
+    /// with [`keeps_order`](WalConfig::keeps_order) too, others of their streams may follow if
+    /// there is no room for these.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was queued then.
@@ -225,7 +227,8 @@ impl Wal {
         self.push(VecDeque::new(), Want::Synced, false, 0, None)?.await.map(|_| ())
     }
 
-    /// Seals the segment that takes records; the next append starts another. Returns when the sealed one is durable.
+    /// Seals the segment that takes records; the next append starts another. Returns when the
+    /// sealed one is durable.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -233,9 +236,9 @@ impl Wal {
         self.push(VecDeque::new(), Want::Rolled, false, 0, None)?.await.map(|_| ())
     }
 
-    /// Gives back room that was made ready for what comes next: the file of the next segment, and the end of the one that takes
-    /// records. What is appended next takes room again, before it is written. Does nothing if somebody waits to append, or if
-    /// segments are kept for reuse.
+    /// Gives back room that was made ready for what comes next: the file of the next segment, and
+    /// the end of the one that takes records. What is appended next takes room again, before it is
+    /// written. Does nothing if somebody waits to append, or if segments are kept for reuse.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -259,15 +262,16 @@ impl Wal {
         read::read(self.shared(), location, 0..location.payload_len).await
     }
 
-    /// Takes note that a record is not needed any more. Only counts: the record stays readable until its segment is
-    /// dropped. Call it once per record.
+    /// Takes note that a record is not needed any more. Only counts: the record stays readable
+    /// until its segment is dropped. Call it once per record.
     pub fn mark_dead(&self, location: Location) {
         self.shared().mark_dead(location);
     }
 
-    /// Compares what surrounds the payloads of a sealed segment with what it should be: its header block, its footer, and the header of
-    /// each record with that in the footer. Tells what is bad, and how many bytes were read. Nothing is wrong with a segment that is
-    /// gone, or that still takes records.
+    /// Compares what surrounds the payloads of a sealed segment with what it should be: its header
+    /// block, its footer, and the header of each record with that in the footer. Tells what is bad,
+    /// and how many bytes were read. Nothing is wrong with a segment that is gone, or that still
+    /// takes records.
     ///
     /// # Errors
     /// The disk's.
@@ -279,8 +283,9 @@ impl Wal {
         if self.shared().segment(seq).is_none() { Ok((Vec::new(), 0)) } else { checked }
     }
 
-    /// How far the log is surely on stable storage. It only grows while the log is open, and is as far at the next opening, whatever crash
-    /// comes before; further, if more of it happens to be there.
+    /// How far the log is surely on stable storage. It only grows while the log is open, and is as
+    /// far at the next opening, whatever crash comes before; further, if more of it happens to be
+    /// there.
     #[must_use]
     pub fn durable_end(&self) -> LogEnd {
         self.shared().durable()
@@ -291,7 +296,8 @@ impl Wal {
         self.shared().stats()
     }
 
-    /// Drops a sealed segment and all records in it. Returns when it cannot come back after a crash.
+    /// Drops a sealed segment and all records in it. Returns when it cannot come back after a
+    /// crash.
     ///
     /// # Errors
     /// See [`DropError`].
@@ -324,7 +330,8 @@ impl Wal {
         self.shared().tally.snapshot()
     }
 
-    /// Makes everything durable, seals the last segment (so that the next opening reads no records) and stops.
+    /// Makes everything durable, seals the last segment (so that the next opening reads no records)
+    /// and stops.
     ///
     /// # Errors
     /// See [`AppendError`].

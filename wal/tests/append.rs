@@ -314,7 +314,8 @@ async fn what_is_aside_may_find_no_room() {
     assert_eq!(aside(last).await.unwrap().len(), 1);
 }
 
-/// Of a stream of which a record found no room there is nothing behind it, though there is room again; others go on.
+/// Of a stream of which a record found no room there is nothing behind it, though there is room
+/// again; others go on.
 #[tokio::test]
 async fn what_is_on_disk_of_a_stream_is_its_beginning() {
     let disk = MemoryDisk::with_capacity(200 << 10);

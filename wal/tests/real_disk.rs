@@ -1,4 +1,5 @@
-//! The log on the machine's own disks: written, left without closing, opened again, on each back end.
+//! The log on the machine's own disks: written, left without closing, opened again, on each back
+//! end.
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 
 use std::io::{self, Write};

@@ -153,8 +153,8 @@ async fn synced_records_survive_a_crash_at_every_operation() {
     }
 }
 
-/// Many small records, the last ones torn; then an opening that is torn as well, after any of its operations: the next one finds what the first
-/// would have. Seed 8966 of the simulator.
+/// Many small records, the last ones torn; then an opening that is torn as well, after any of its
+/// operations: the next one finds what the first would have. Seed 8966 of the simulator.
 #[tokio::test]
 async fn an_interrupted_opening_finds_the_same_again() {
     for config in [config(64 << 10), config(512 << 10), recycling(), showing()] {
@@ -202,7 +202,8 @@ async fn an_interrupted_opening_finds_the_same_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Any mix of appends, any moment, any tearing: a prefix that holds all that was synced, and nothing else.
+    /// Any mix of appends, any moment, any tearing: a prefix that holds all that was synced, and
+    /// nothing else.
     #[test]
     fn any_crash_leaves_a_prefix(
         lens in prop::collection::vec((0_usize..20_000, any::<bool>()), 1..80),
@@ -252,8 +253,8 @@ proptest! {
     }
 }
 
-/// Three sealed segments and a tail in a fourth; each record is synced on its own, so all but the last flush is known
-/// to have been durable.
+/// Three sealed segments and a tail in a fourth; each record is synced on its own, so all but the
+/// last flush is known to have been durable.
 async fn filled(disk: &MemoryDisk, crash: Crash) -> Vec<Location> {
     let opened = open(disk, config(64 << 10)).await;
     let mut locations = Vec::new();
@@ -284,7 +285,8 @@ async fn opening_reads_footers_and_the_tail_only() {
     assert!(read <= segments * 2 * 4096 + (64 << 10), "{read} bytes for {segments} segments");
 }
 
-/// Damages each record that was known to be durable in each of its parts, and opens. Says how often opening noticed.
+/// Damages each record that was known to be durable in each of its parts, and opens. Says how often
+/// opening noticed.
 async fn damage_everywhere(crash: Crash) -> usize {
     let disk = MemoryDisk::new();
     let locations = filled(&disk, crash).await;
@@ -468,7 +470,8 @@ async fn cut_short_files_do_no_harm() {
     }
 }
 
-/// Three records in one segment, closed; where the last record's header is, and how long the file is.
+/// Three records in one segment, closed; where the last record's header is, and how long the file
+/// is.
 async fn closed_log(config: WalConfig) -> (MemoryDisk, u64, u64) {
     let disk = MemoryDisk::new();
     let opened = open(&disk, config).await;

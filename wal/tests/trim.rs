@@ -1,4 +1,5 @@
-//! Room that was made ready is given back when nobody appends, and taken again: on a disk in memory that counts it.
+//! Room that was made ready is given back when nobody appends, and taken again: on a disk in memory
+//! that counts it.
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 
 use std::io;
@@ -86,7 +87,8 @@ async fn room_goes_and_comes_back() {
     assert!(wal.disk_bytes() <= 4_800_000 + FRAME, "{}", wal.disk_bytes());
 }
 
-/// What was given back may be somebody else's by the time it is wanted again: that refuses appends, it does not end the log.
+/// What was given back may be somebody else's by the time it is wanted again: that refuses appends,
+/// it does not end the log.
 #[tokio::test]
 async fn room_that_is_gone_is_no_failure() {
     let disk = MemoryDisk::new();
@@ -111,7 +113,8 @@ async fn room_that_is_gone_is_no_failure() {
     check(&wal, &seen).await;
 }
 
-/// A file that was made ready and given back may be there again after a crash, younger segments behind it.
+/// A file that was made ready and given back may be there again after a crash, younger segments
+/// behind it.
 #[tokio::test]
 async fn a_number_that_was_never_used_hides_nothing() {
     let disk = MemoryDisk::new();

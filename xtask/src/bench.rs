@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: our server and its rivals under one and the same client, and a plot of what came out.
+//! `cargo xtask bench`: our server and its rivals under one and the same client, and a plot of what
+//! came out.
 
 mod contest;
 pub(crate) mod cpu;
@@ -35,7 +36,8 @@ pub(crate) enum Bench {
     IdleShards(idle_shards::IdleShards),
     /// Measures files made and looked up per second, by shards and replicas, beside nfs-ganesha.
     Metadata(metadata::Metadata),
-    /// Makes, lists, looks up and removes a million files: time, memory, and bytes on disk for each.
+    /// Makes, lists, looks up and removes a million files: time, memory, and bytes on disk for
+    /// each.
     MillionFiles(million_files::MillionFiles),
     /// Draws what `lab --json` wrote.
     Plot {

@@ -1,6 +1,8 @@
-//! `cargo xtask ci`: what the machine of the project runs on each change, in this order, each also alone.
+//! `cargo xtask ci`: what the machine of the project runs on each change, in this order, each also
+//! alone.
 //!
-//! Goes on after a failure, so that one run tells everything; what it cannot do here it says and leaves out.
+//! Goes on after a failure, so that one run tells everything; what it cannot do here it says and
+//! leaves out.
 
 use std::process::Command;
 use std::time::Instant;
@@ -42,7 +44,8 @@ pub(crate) struct Ci {
 }
 
 impl Ci {
-    /// Runs the steps; the last line is `N passed, N failed`, a step that broke otherwise counted as a failure.
+    /// Runs the steps; the last line is `N passed, N failed`, a step that broke otherwise counted
+    /// as a failure.
     ///
     /// # Errors
     /// When anything failed.

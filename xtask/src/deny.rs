@@ -1,7 +1,9 @@
-//! `cargo xtask deny`: licences, duplicate versions and advisories of what the workspace depends on, by `deny.toml`.
+//! `cargo xtask deny`: licences, duplicate versions and advisories of what the workspace depends
+//! on, by `deny.toml`.
 //!
-//! cargo-deny does it where it is installed. Without it, licences and duplicates are checked here, from what `cargo tree` prints; both
-//! ways need no network. Advisories need cargo-deny and a copy of the database, and are left out, in words, without.
+//! cargo-deny does it where it is installed. Without it, licences and duplicates are checked here,
+//! from what `cargo tree` prints; both ways need no network. Advisories need cargo-deny and a copy
+//! of the database, and are left out, in words, without.
 
 mod licence;
 
@@ -143,7 +145,8 @@ fn own_check() -> Result<()> {
     Ok(())
 }
 
-/// Lines such as `serde v1.0.2 (proc-macro)|MIT OR Apache-2.0`; those of this workspace have a path.
+/// Lines such as `serde v1.0.2 (proc-macro)|MIT OR Apache-2.0`; those of this workspace have a
+/// path.
 fn packages(tree: &str) -> BTreeSet<Package> {
     let package = |line: &str| {
         let (head, licence) = line.trim_end().trim_end_matches(" (*)").rsplit_once('|')?;

@@ -1,7 +1,7 @@
 //! `cargo xtask deps`: who may depend on whom, as a table, against what cargo says.
 //!
-//! A crate may use the crates in its row and what those may use. Dev-dependencies are free: tests may look anywhere,
-//! except that nothing may depend on a `conformance-*` crate.
+//! A crate may use the crates in its row and what those may use. Dev-dependencies are free: tests
+//! may look anywhere, except that nothing may depend on a `conformance-*` crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

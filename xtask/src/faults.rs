@@ -1,7 +1,8 @@
-//! `cargo xtask faults`: the suites that crash, kill and corrupt data servers in memory, for as many rounds as one likes
-//! (docs/faults.md).
+//! `cargo xtask faults`: the suites that crash, kill and corrupt data servers in memory, for as
+//! many rounds as one likes (docs/faults.md).
 //!
-//! They are tests of `ds-server`, built for release; how many rounds and from which seed is told to them in the environment.
+//! They are tests of `ds-server`, built for release; how many rounds and from which seed is told to
+//! them in the environment.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};

@@ -1,8 +1,10 @@
-//! `cargo xtask fuzz`: coverage-guided fuzzing of everything that takes bytes from a wire or a disk.
+//! `cargo xtask fuzz`: coverage-guided fuzzing of everything that takes bytes from a wire or a
+//! disk.
 //!
-//! Builds `conformance/fuzz` with coverage counters in all of our crates and what they use, in a folder of its own so that
-//! ordinary builds stay as they are, and runs one target after another. Stable Rust and a C++ compiler are enough: the
-//! counters come from LLVM passes that the stable compiler has, libFuzzer from the crate libfuzzer-sys.
+//! Builds `conformance/fuzz` with coverage counters in all of our crates and what they use, in a
+//! folder of its own so that ordinary builds stay as they are, and runs one target after another.
+//! Stable Rust and a C++ compiler are enough: the counters come from LLVM passes that the stable
+//! compiler has, libFuzzer from the crate libfuzzer-sys.
 //!
 //! What breaks a target is kept as a file in `conformance/fuzz/regression/`, and so becomes a test.
 
@@ -15,7 +17,8 @@ use comfy_table::Table;
 
 use crate::process;
 
-/// Coverage as libFuzzer wants it: a counter and an address for each edge, and a call at each comparison.
+/// Coverage as libFuzzer wants it: a counter and an address for each edge, and a call at each
+/// comparison.
 const COVERAGE_FLAGS: [&str; 6] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -124,7 +127,8 @@ impl Place {
         Ok(Self { work: root.join("target/fuzz"), root, triple: triple.to_owned() })
     }
 
-    /// Builds the fuzzer. That a target triple is given keeps the counters out of build scripts and procedural macros.
+    /// Builds the fuzzer. That a target triple is given keeps the counters out of build scripts and
+    /// procedural macros.
     fn build(&self) -> Result<PathBuf> {
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--release", "--package", "conformance-fuzz", "--bin", "fuzz"]);
@@ -181,7 +185,8 @@ fn file_count(folder: &Path) -> Result<usize> {
 /// CPU time of all children that ended.
 fn children_cpu_seconds() -> u64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the call fills in the structure it is given, which is plain numbers and valid as zeros if it fails.
+    // SAFETY: the call fills in the structure it is given, which is plain numbers and valid as
+    // zeros if it fails.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()

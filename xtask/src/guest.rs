@@ -1,6 +1,8 @@
-//! Acts that run inside a guest, on the mount under test: what a shell cannot do, or not exactly enough.
+//! Acts that run inside a guest, on the mount under test: what a shell cannot do, or not exactly
+//! enough.
 //!
-//! Each is `xtask guest-op ACT ...`, prints one line that a scenario reads, and fails with a reason.
+//! Each is `xtask guest-op ACT ...`, prints one line that a scenario reads, and fails with a
+//! reason.
 
 mod again;
 mod blocks;
@@ -28,7 +30,8 @@ use clap::Subcommand;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GuestOp {
-    /// Makes COUNT files of SIZE bytes in DIR (a subfolder for each job), each with a content of its own.
+    /// Makes COUNT files of SIZE bytes in DIR (a subfolder for each job), each with a content of
+    /// its own.
     Create(files::Files),
     /// Reads every file `create` made and compares.
     Check(files::Files),
@@ -50,10 +53,11 @@ pub(crate) enum GuestOp {
     Look { dir: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
     Lock(lock::Lock),
-    /// Makes, renames and removes small files in the directories of DIR, one of each shard, an act every 10 ms, until STOP exists; prints acts, shards, and
-    /// the longest, milliseconds.
+    /// Makes, renames and removes small files in the directories of DIR, one of each shard, an act
+    /// every 10 ms, until STOP exists; prints acts, shards, and the longest, milliseconds.
     Gaps { dir: PathBuf, stop: PathBuf },
-    /// Holds files in DIR open and locked, and uses them, until STOP exists; makes READY when it has them.
+    /// Holds files in DIR open and locked, and uses them, until STOP exists; makes READY when it
+    /// has them.
     Hold { dir: PathBuf, ready: PathBuf, stop: PathBuf },
     /// Tries to get the locks of `hold` until STOP exists; fails if it gets one.
     Contend { dir: PathBuf, stop: PathBuf },
@@ -61,7 +65,8 @@ pub(crate) enum GuestOp {
     Obtain { dir: PathBuf },
     /// Writes FILE over, block by block in order, again and again, until the file STOP exists.
     Overwrite { file: PathBuf, stop: PathBuf },
-    /// Writes to FILE, straight to the server, until STOP exists, also when it is refused; LOG says what became of each write.
+    /// Writes to FILE, straight to the server, until STOP exists, also when it is refused; LOG says
+    /// what became of each write.
     Insist { file: PathBuf, stop: PathBuf, log: PathBuf },
     /// Prints the newest stamp in FILE.
     Newest { file: PathBuf },
@@ -75,9 +80,11 @@ pub(crate) enum GuestOp {
     TimeRandom { file: PathBuf, seconds: u64 },
     /// Uses one small FILE again and again; prints seconds.
     Again(again::Again),
-    /// Writes 4 KiB and fsyncs for SECONDS in every file `create` made in DIR, all at once; prints commits a second.
+    /// Writes 4 KiB and fsyncs for SECONDS in every file `create` made in DIR, all at once; prints
+    /// commits a second.
     Commits { dir: PathBuf, seconds: u64 },
-    /// Writes, creates, renames and removes in DIR until the file STOP exists, logging what the server promised.
+    /// Writes, creates, renames and removes in DIR until the file STOP exists, logging what the
+    /// server promised.
     Promise(verifier::Promise),
     /// Compares DIR with what the logs of `promise` say.
     Verify { dir: PathBuf, logs: Vec<PathBuf> },

@@ -1,7 +1,7 @@
 //! `cargo xtask hostile`: attacks on real servers, beside an honest client (docs/hostile.md).
 //!
-//! Builds `conformance-hostile` and, unless told which program to attack, Shoal itself. As root the attacks get mounts of their own,
-//! which end with them.
+//! Builds `conformance-hostile` and, unless told which program to attack, Shoal itself. As root the
+//! attacks get mounts of their own, which end with them.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -14,7 +14,8 @@ use crate::{lab, process};
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Hostile {
-    /// Options of the player: `--help` names them. Without `--program BIN` this tree's `shoal` is built and attacked.
+    /// Options of the player: `--help` names them. Without `--program BIN` this tree's `shoal` is
+    /// built and attacked.
     #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
@@ -86,7 +87,8 @@ fn built(name: &str) -> PathBuf {
     target.unwrap_or_else(|| process::workspace().join("target")).join("debug").join(name)
 }
 
-/// As root, in a namespace of mounts of its own; told to end when this process ends, whatever ends it.
+/// As root, in a namespace of mounts of its own; told to end when this process ends, whatever ends
+/// it.
 fn own_mounts(program: &std::path::Path) -> Command {
     let mut words: Vec<&str> = Vec::new();
     if process::find_program("setpriv").is_some() {

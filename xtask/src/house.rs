@@ -1,7 +1,7 @@
 //! `cargo xtask house`: how the source hangs together, measured from the files themselves.
 //!
-//! Which files import each other in a circle, which structs many files take whole, how dense asserts are and how long functions, by crate. `cargo
-//! xtask tidy` holds what this prints.
+//! Which files import each other in a circle, which structs many files take whole, how dense
+//! asserts are and how long functions, by crate. `cargo xtask tidy` holds what this prints.
 
 pub(crate) mod circles;
 pub(crate) mod figures;

@@ -1,7 +1,7 @@
 //! The lab: stock Linux kernels mount a cluster, and scenarios say what they must find there.
 //!
-//! Outside the sandbox it fetches and builds; inside, kernel by kernel, it boots two guests, starts a server and plays
-//! the scenarios. docs/lab.md tells a reader how it all hangs together.
+//! Outside the sandbox it fetches and builds; inside, kernel by kernel, it boots two guests, starts
+//! a server and plays the scenarios. docs/lab.md tells a reader how it all hangs together.
 
 mod agent;
 mod basic;

@@ -1,6 +1,8 @@
-//! `cargo xtask`: what is done with this repository, in Rust. Each sub-command is a file; `main` only chooses.
+//! `cargo xtask`: what is done with this repository, in Rust. Each sub-command is a file; `main`
+//! only chooses.
 //!
-//! It uses none of the product's crates: it builds them, runs the program `shoal`, and looks from outside.
+//! It uses none of the product's crates: it builds them, runs the program `shoal`, and looks from
+//! outside.
 #![allow(
     clippy::disallowed_methods,
     reason = "it times and waits for real programs; nothing here is simulated"
@@ -50,7 +52,8 @@ enum Act {
     Ci(ci::Ci),
     /// Checks the rules of STYLE.md that files show.
     Tidy(tidy::Tidy),
-    /// Measures how the source hangs together: circles of files, structs taken whole, asserts, functions.
+    /// Measures how the source hangs together: circles of files, structs taken whole, asserts,
+    /// functions.
     House(house::HouseArgs),
     /// Checks who depends on whom.
     Deps,
@@ -66,7 +69,8 @@ enum Act {
     Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
-    /// Attacks a cluster of real servers, beside an honest client whose bytes and latency are checked.
+    /// Attacks a cluster of real servers, beside an honest client whose bytes and latency are
+    /// checked.
     Hostile(hostile::Hostile),
     /// Runs the public pynfs suite, and compares with the checked-in results.
     Pynfs(pynfs::Pynfs),

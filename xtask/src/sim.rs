@@ -1,7 +1,7 @@
 //! `cargo xtask sim`: whole clusters in simulated time, each from a seed (docs/sim.md).
 //!
-//! Builds `conformance-sim` with every assertion, and gives each seed a process of its own: so a run leaves nothing behind for
-//! the next one, and a seed that panics is one that failed.
+//! Builds `conformance-sim` with every assertion, and gives each seed a process of its own: so a
+//! run leaves nothing behind for the next one, and a seed that panics is one that failed.
 
 mod ledger;
 mod player;
@@ -36,13 +36,15 @@ pub(crate) struct Sim {
     /// Runs at a time; as many as there are processors, if nothing is said.
     #[arg(long)]
     jobs: Option<usize>,
-    /// Writes down which seeds held, with which code, and passes over those that did: so a series is run in pieces.
+    /// Writes down which seeds held, with which code, and passes over those that did: so a series
+    /// is run in pieces.
     #[arg(long, value_name = "FILE", requires = "seeds")]
     resume: Option<PathBuf>,
     /// With --resume: what held at another commit counts too.
     #[arg(long, requires = "resume")]
     any_commit: bool,
-    /// The Raft engine checks every invariant of its state whenever it touches it: the same runs, but slower.
+    /// The Raft engine checks every invariant of its state whenever it touches it: the same runs,
+    /// but slower.
     #[arg(long)]
     engine_invariants: bool,
     /// Handed on to the simulator: see `cargo run -p conformance-sim -- --help`.
@@ -140,7 +142,8 @@ impl Sim {
     }
 }
 
-/// The commit that is run, and a number for what the tree differs from it by. Files that git does not know are not looked at.
+/// The commit that is run, and a number for what the tree differs from it by. Files that git does
+/// not know are not looked at.
 fn code() -> String {
     let root = process::workspace();
     let git = |words: &[&str]| process::output(process::command("git", words).current_dir(&root));

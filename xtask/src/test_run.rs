@@ -43,14 +43,16 @@ pub(crate) fn counted(more: &[String]) -> Result<(Count, bool)> {
     Ok((count(&lines), status.success()))
 }
 
-/// Adds up what nextest (`Summary ... 5 passed, 1 failed`) or libtest (`test result: ok. 5 passed; 1 failed`) said.
+/// Adds up what nextest (`Summary ... 5 passed, 1 failed`) or libtest (`test result: ok. 5 passed;
+/// 1 failed`) said.
 fn count(lines: &[String]) -> Count {
     let number_before = |line: &str, word: &str| {
         let at = line.find(&format!(" {word}"))?;
         line[..at].rsplit(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u64>().ok()
     };
     let mut sum = Count::default();
-    // nextest shows what a failed test printed, libtest's line among it: its own summary alone counts then.
+    // nextest shows what a failed test printed, libtest's line among it: its own summary alone
+    // counts then.
     let by_nextest = lines.iter().any(|line| line.contains("Summary ["));
     let last_words = if by_nextest { "Summary [" } else { "test result:" };
     for line in lines.iter().filter(|line| line.contains(last_words)) {

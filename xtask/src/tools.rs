@@ -1,4 +1,5 @@
-//! What a Debian machine must have for the lab and the bench, and how it gets there without any daemon of it running.
+//! What a Debian machine must have for the lab and the bench, and how it gets there without any
+//! daemon of it running.
 
 use std::fs;
 use std::io::Write;
@@ -174,7 +175,8 @@ fn disable_units(installed: &[&str]) {
     }
 }
 
-/// Debian's own way to keep package scripts from starting services: while it lives, they are told no.
+/// Debian's own way to keep package scripts from starting services: while it lives, they are told
+/// no.
 struct Guard {
     ours: bool,
 }

@@ -1,8 +1,9 @@
 //! Every `unsafe` of the tree, by file: a part of `cargo xtask tidy`.
 //!
-//! The product has it under `env/src/os` only. Elsewhere are shims of tools that are not part of it: an allocator that counts, mapped
-//! memory in tests of guests, calls that tell who the user is. A file that is not in the list, or has another number, is a finding:
-//! it is looked at again, and the list changed with it.
+//! The product has it under `env/src/os` only. Elsewhere are shims of tools that are not part of
+//! it: an allocator that counts, mapped memory in tests of guests, calls that tell who the user is.
+//! A file that is not in the list, or has another number, is a finding: it is looked at again, and
+//! the list changed with it.
 
 /// Files and how often the word stands in their code.
 const PINNED: &[(&str, usize)] = &[

@@ -1,4 +1,5 @@
-//! `shoal admin exports`: what the cluster exports, shown as a table, or set from a configuration file.
+//! `shoal admin exports`: what the cluster exports, shown as a table, or set from a configuration
+//! file.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Asking again and again until the cluster has done what it was asked for.
 //!
-//! The cluster goes on by itself once it has begun: a moment without a leader does not end the questions, and a command that is ended
-//! ends nothing.
+//! The cluster goes on by itself once it has begun: a moment without a leader does not end the
+//! questions, and a command that is ended ends nothing.
 
 use client::control::ControlError;
 use env::Clock;
@@ -62,7 +62,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// What these answers, and then for ever the last of them, come to by `step`, which has what was asked; seconds waited.
+    /// What these answers, and then for ever the last of them, come to by `step`, which has what
+    /// was asked; seconds waited.
     pub(in crate::admin) async fn played<A: Clone, T>(
         answers: &[Result<A, ControlError>],
         mut step: impl FnMut(Result<A, ControlError>) -> Result<Next<T>, ControlError>,

@@ -1,4 +1,5 @@
-//! `shoal admin key derive` and `show`: key files for one role; which keys a file has. Nothing is sent anywhere.
+//! `shoal admin key derive` and `show`: key files for one role; which keys a file has. Nothing is
+//! sent anywhere.
 
 use std::path::Path;
 

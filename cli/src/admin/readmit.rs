@@ -1,4 +1,5 @@
-//! `shoal admin mds readmit`: has a metadata server taken in again that lost its disk, and asks until all shards have it.
+//! `shoal admin mds readmit`: has a metadata server taken in again that lost its disk, and asks
+//! until all shards have it.
 //!
 //! Nothing is kept here: the same command says how far it is.
 
@@ -80,7 +81,8 @@ mod tests {
         Ok(Readmitted { words: words.to_owned(), ..Readmitted::default() })
     }
 
-    /// What these answers, and then for ever the last of them, come to; what was heard last; seconds waited.
+    /// What these answers, and then for ever the last of them, come to; what was heard last;
+    /// seconds waited.
     async fn asked(answers: &[Answer]) -> (Answer, Option<(u64, u64)>, u64) {
         let heard = Heard::default();
         let (end, seconds) = played(answers, |answer| answer.map(|told| step(told, &heard))).await;

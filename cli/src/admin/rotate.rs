@@ -1,4 +1,5 @@
-//! `shoal admin key rotate handles`: has the key of data-server handles replaced, and asks until the one before is dropped.
+//! `shoal admin key rotate handles`: has the key of data-server handles replaced, and asks until
+//! the one before is dropped.
 //!
 //! Nothing is kept here: the same command says how far a replacement is that is under way.
 
@@ -21,8 +22,8 @@ struct Heard {
 }
 
 impl Heard {
-    /// The version that a new key is to be added to: only when none was being replaced, and none was added since. To ask twice for the
-    /// place of one version replaces one key.
+    /// The version that a new key is to be added to: only when none was being replaced, and none
+    /// was added since. To ask twice for the place of one version replaces one key.
     fn replaces(&self) -> Option<u64> {
         let (first, last) = (self.first.get()?, self.last.get()?);
         (last.stage == RotationStage::None && first.version == last.version).then_some(first.version)

@@ -1,5 +1,6 @@
-//! `shoal admin key rotate cluster`: the three steps in which the cluster key is replaced beside clients at work. Each changes the key file
-//! and nothing else: no server is asked, and no key is sent.
+//! `shoal admin key rotate cluster`: the three steps in which the cluster key is replaced beside
+//! clients at work. Each changes the key file and nothing else: no server is asked, and no key is
+//! sent.
 //!
 //! Spec: docs/formats/key.md; docs/protocol/control.md §1.
 
@@ -18,7 +19,8 @@ use crate::key;
 /// Runs the command.
 ///
 /// # Errors
-/// If the file is not in the state before the step, is not one with the whole key, or cannot be written.
+/// If the file is not in the state before the step, is not one with the whole key, or cannot be
+/// written.
 pub(super) fn run(admin: &Admin, step: KeyStep) -> anyhow::Result<()> {
     let words = take(&admin.cluster_key, step, &OsEntropy)?;
     heed(admin, "admin.key.rotate.cluster", &Done { done: true, words: &words, version: None, routes: None })

@@ -22,7 +22,8 @@ const KIND: &str = "admin.status";
 /// Prints it, once or until nobody reads any more.
 ///
 /// # Errors
-/// If the server cannot be reached, or the leader not be asked. While it is watched that is printed, and asked again.
+/// If the server cannot be reached, or the leader not be asked. While it is watched that is
+/// printed, and asked again.
 pub(super) async fn run(admin: &Admin, asked: &AdminStatus) -> anyhow::Result<()> {
     let path = if asked.own { "/status/own" } else { "/status" };
     let Some(seconds) = asked.watch else {

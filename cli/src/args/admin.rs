@@ -92,7 +92,8 @@ pub(crate) struct Admin {
     /// Metrics address of a metadata server: for what is only looked at.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9049", global = true)]
     pub(crate) at: SocketAddr,
-    /// Control address of a metadata server, or of several: for `verify` and what changes something.
+    /// Control address of a metadata server, or of several: for `verify` and what changes
+    /// something.
     #[arg(
         long,
         value_name = "IP:PORT,..",
@@ -256,14 +257,14 @@ pub(crate) enum AdminKey {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminRotate {
-    /// The key of the handles with which clients go to data servers. Data servers learn the new one,
-    /// layouts that were given out with the one before are recalled, and then it is good no more.
-    /// Waits until that is done, and goes on by itself if this command is ended.
+    /// The key of the handles with which clients go to data servers. Data servers learn the new
+    /// one, layouts that were given out with the one before are recalled, and then it is good no
+    /// more. Waits until that is done, and goes on by itself if this command is ended.
     #[command(after_help = KEY_ROTATE_HANDLES_EXAMPLES)]
     Handles,
-    /// The cluster key, in three steps. Each changes the file in --cluster-key and nothing else; put
-    /// it on all nodes before the next. Servers read their file again by themselves and show what
-    /// they hold as `shoal_cluster_key_info`.
+    /// The cluster key, in three steps. Each changes the file in --cluster-key and nothing else;
+    /// put it on all nodes before the next. Servers read their file again by themselves and show
+    /// what they hold as `shoal_cluster_key_info`.
     #[command(after_help = KEY_ROTATE_CLUSTER_EXAMPLES)]
     Cluster {
         /// What is to be done.

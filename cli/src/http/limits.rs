@@ -9,5 +9,6 @@ pub(crate) const QUIET_MS_MAX: u64 = 10_000;
 /// Milliseconds that a connection lasts.
 pub(crate) const LIFE_MS_MAX: u64 = 60_000;
 
-/// Milliseconds after which it is tried again to accept when that failed: there are no descriptors left.
+/// Milliseconds after which it is tried again to accept when that failed: there are no descriptors
+/// left.
 pub(crate) const ACCEPT_RETRY_MS: u64 = 50;

@@ -1,8 +1,9 @@
 //! Connections of the metrics port: few, short, and the oldest gives way.
 //!
-//! Every host that reaches the port may open connections, and needs no key for it. So the port keeps a bounded number; one more takes the place
-//! of the oldest one of the address that has most. A connection that brings no request, or takes no answer, is closed after a while, and any after a minute:
-//! the next request opens another.
+//! Every host that reaches the port may open connections, and needs no key for it. So the port
+//! keeps a bounded number; one more takes the place of the oldest one of the address that has most.
+//! A connection that brings no request, or takes no answer, is closed after a while, and any after
+//! a minute: the next request opens another.
 
 use std::future::Future;
 use std::io;

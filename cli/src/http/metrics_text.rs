@@ -1,7 +1,8 @@
-//! Makes one metrics page of several servers in one process: each family once, with the samples of all.
+//! Makes one metrics page of several servers in one process: each family once, with the samples of
+//! all.
 //!
-//! Servers register the same families under different labels; the encoder prints a family for each of them, which
-//! Prometheus would refuse.
+//! Servers register the same families under different labels; the encoder prints a family for each
+//! of them, which Prometheus would refuse.
 //!
 //! Spec: OpenMetrics 1.0, "MetricFamily": all lines of a family stand together, its metadata once.
 

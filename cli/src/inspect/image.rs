@@ -1,7 +1,8 @@
 //! A sealed image part by part: whose it is, where its frames lie, and what is wrong with them.
 //!
-//! The data server refuses an image as a whole when something around its frames is wrong; an inspector must show it and go
-//! on. So this reads the format itself, straight from its document, which also keeps the document honest.
+//! The data server refuses an image as a whole when something around its frames is wrong; an
+//! inspector must show it and go on. So this reads the format itself, straight from its document,
+//! which also keeps the document honest.
 //!
 //! INVARIANT: no byte of the file is trusted; every read is bounded by a checked length.
 //! Spec: docs/formats/image.md.
@@ -28,7 +29,8 @@ const ROOTED_BYTES: usize = 28;
 /// Prints header, frames and footer. Damage is printed where it is, and counted.
 ///
 /// # Errors
-/// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was printed.
+/// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was
+/// printed.
 pub(super) fn print(path: &Path, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let bytes = file.metadata()?.len();

@@ -1,4 +1,5 @@
-//! A log printed record by record: the walk, the checks, `--last`, and damage told with file and offset.
+//! A log printed record by record: the walk, the checks, `--last`, and damage told with file and
+//! offset.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -14,7 +15,8 @@ pub(super) type Describe = dyn Fn(&Found, &dyn Fn() -> Option<Vec<u8>>) -> (Stri
 /// Prints all records, or the last ones. Damage is printed where it is, and counted.
 ///
 /// # Errors
-/// If the directory cannot be read, `out` not be written, or if anything was damaged: after all else was printed.
+/// If the directory cannot be read, `out` not be written, or if anything was damaged: after all
+/// else was printed.
 pub(super) fn print(log: &InspectLog, describe: &Describe, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let mut damaged = 0_u64;
     let segments = list(&log.dir)?;

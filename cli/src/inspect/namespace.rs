@@ -1,7 +1,7 @@
 //! The pairs of a metadata store in words.
 //!
-//! A store that was not closed (its server was killed) cannot be read without repairing it: then a copy is repaired
-//! and read, and the file stays as it is.
+//! A store that was not closed (its server was killed) cannot be read without repairing it: then a
+//! copy is repaired and read, and the file stays as it is.
 //!
 //! Spec: docs/formats/namespace.md.
 
@@ -28,7 +28,8 @@ enum Store {
     Copy(Database, #[expect(dead_code, reason = "kept for its end, which removes the file")] NamedTempFile),
 }
 
-/// Prints every pair whose key in words begins with `prefix`. Values that do not decode are printed as damaged.
+/// Prints every pair whose key in words begins with `prefix`. Values that do not decode are printed
+/// as damaged.
 ///
 /// # Errors
 /// If the store cannot be opened or read, or a value was damaged: after all else was printed.

@@ -1,4 +1,5 @@
-//! A parity image: the group it was made for, image by image, and which blocks of its payload are bad.
+//! A parity image: the group it was made for, image by image, and which blocks of its payload are
+//! bad.
 //!
 //! INVARIANT: no byte of the file is trusted; every read is bounded by a checked length.
 //! Spec: docs/formats/group.md §3 to §5.
@@ -28,7 +29,8 @@ pub(super) fn is_one(file: &File, bytes: u64) -> io::Result<bool> {
 /// Prints trailer, group and bad blocks.
 ///
 /// # Errors
-/// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was printed.
+/// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was
+/// printed.
 pub(super) fn print(path: &Path, file: &File, bytes: u64, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let mut last = [0; TRAILER_BYTES];
     file.read_exact_at(&mut last, bytes.saturating_sub(TRAILER_BYTES as u64))?;

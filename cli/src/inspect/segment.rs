@@ -1,7 +1,8 @@
-//! Reads segment files as they are, damaged or not, and never writes: what is there, and what is wrong with it.
+//! Reads segment files as they are, damaged or not, and never writes: what is there, and what is
+//! wrong with it.
 //!
-//! The log engine stops or cuts where something is wrong; an inspector must show it and go on. So this reads the format
-//! itself, straight from its document, which also keeps the document honest.
+//! The log engine stops or cuts where something is wrong; an inspector must show it and go on. So
+//! this reads the format itself, straight from its document, which also keeps the document honest.
 //!
 //! INVARIANT: no byte of a file is trusted; every read is bounded by a checked length.
 //! Spec: docs/formats/record.md.
@@ -180,7 +181,8 @@ impl Segment {
         }
     }
 
-    /// Goes from record to record; where none is, on to the next block, as far as an unfinished write may reach.
+    /// Goes from record to record; where none is, on to the next block, as far as an unfinished
+    /// write may reach.
     fn scan(&self, visit: &mut dyn FnMut(Finding)) -> io::Result<()> {
         let mut window = Window { segment: self, start: 0, bytes: Vec::new() };
         let mut at = BLOCK_BYTES;

@@ -195,7 +195,8 @@ fn server(value: &[u8]) -> Result<String, FsError> {
     ))
 }
 
-/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
+/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665
+/// §5.2.3.3).
 fn readable(universal: &str) -> String {
     let parts = || {
         let (rest, low) = universal.rsplit_once('.')?;

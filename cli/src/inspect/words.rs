@@ -1,4 +1,5 @@
-//! Values in words: bytes as text where they are text, everything else as its fields, never too long, never a secret.
+//! Values in words: bytes as text where they are text, everything else as its fields, never too
+//! long, never a secret.
 
 use std::fmt;
 
@@ -37,8 +38,8 @@ pub(super) fn fields(value: &dyn fmt::Debug) -> String {
     cut(with_byte_strings(&format!("{value:?}")))
 }
 
-/// Lists of small numbers that are meant as bytes: names, owners, ids. A list of groups is left alone, and so is a
-/// short one that is no text.
+/// Lists of small numbers that are meant as bytes: names, owners, ids. A list of groups is left
+/// alone, and so is a short one that is no text.
 fn with_byte_strings(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,7 +1,8 @@
-//! Reads a server's key file again and again, so that the cluster key is replaced beside clients at work; shows which keys are held.
+//! Reads a server's key file again and again, so that the cluster key is replaced beside clients at
+//! work; shows which keys are held.
 //!
-//! INVARIANT: a server holds the keys of the last file that was good: one that is bad, of another role, or without a key in common with
-//! what is held, changes nothing.
+//! INVARIANT: a server holds the keys of the last file that was good: one that is bad, of another
+//! role, or without a key in common with what is held, changes nothing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -146,7 +146,8 @@ impl Cluster {
         &self.metadata
     }
 
-    /// Returns when the engine of a metadata replica has stopped though nobody asked it to: all of this is one process.
+    /// Returns when the engine of a metadata replica has stopped though nobody asked it to: all of
+    /// this is one process.
     pub(crate) async fn failed(&mut self) -> EngineStopped {
         tokio::select! {
             biased;

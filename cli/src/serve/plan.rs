@@ -1,4 +1,5 @@
-//! Which servers `shoal serve` runs and where they listen: from flags and from how the directory was made. Pure.
+//! Which servers `shoal serve` runs and where they listen: from flags and from how the directory
+//! was made. Pure.
 //!
 //! INVARIANT: a directory's replicas never change, and none of its data servers is ever left out.
 
@@ -13,7 +14,8 @@ use crate::ports::{self, Wanted};
 
 /// Data servers that a new cluster gets when nobody says how many.
 const DATA_SERVERS_DEFAULT: u16 = 6;
-/// A control port is so much higher than the data port beside it; also the most data servers of one process.
+/// A control port is so much higher than the data port beside it; also the most data servers of one
+/// process.
 const CONTROL_PORT_STEP: u16 = 100;
 
 /// One data server.

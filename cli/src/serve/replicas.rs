@@ -1,7 +1,8 @@
-//! The further metadata replicas of `shoal serve --replicas 3`: shards without a front, in the same process.
+//! The further metadata replicas of `shoal serve --replicas 3`: shards without a front, in the same
+//! process.
 //!
-//! Only the first replica serves clients here, so it should lead: the others are slow to stand for election, and one
-//! that leads all the same is started again, which makes the first one win.
+//! Only the first replica serves clients here, so it should lead: the others are slow to stand for
+//! election, and one that leads all the same is started again, which makes the first one win.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,7 +119,8 @@ async fn open(env: &env::Env, dir: &Path, config: &NodeConfig) -> anyhow::Result
         .with_context(|| format!("metadata replica {} in {}", config.id, dir.display()))
 }
 
-/// Starts a replica again that leads: the first one is up to date then, and quicker to be elected. Ends when the engine of one has stopped.
+/// Starts a replica again that leads: the first one is up to date then, and quicker to be elected.
+/// Ends when the engine of one has stopped.
 async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) -> Option<EngineStopped> {
     loop {
         let mut replicas = all.lock().await;

@@ -1,9 +1,9 @@
-//! A global allocator that counts, so that a target which allocates by an unchecked length is caught as surely as one
-//! that panics.
+//! A global allocator that counts, so that a target which allocates by an unchecked length is
+//! caught as surely as one that panics.
 //!
-//! It counts for one thread at a time, between [`measure`]'s beginning and end: targets run on one thread, so tests may
-//! run side by side. What is allocated is the system allocator's business and always granted; [`measure`] says afterwards
-//! what was the most.
+//! It counts for one thread at a time, between [`measure`]'s beginning and end: targets run on one
+//! thread, so tests may run side by side. What is allocated is the system allocator's business and
+//! always granted; [`measure`] says afterwards what was the most.
 //!
 //! INVARIANT: nothing here allocates while it counts.
 
@@ -47,7 +47,8 @@ struct Meter {
 }
 
 thread_local! {
-    // Constant and without a destructor, so that the allocator may touch it at any time of a thread's life.
+    // Constant and without a destructor, so that the allocator may touch it at any time of a
+    // thread's life.
     static METER: Meter = const {
         Meter {
             counting: Cell::new(false),
@@ -109,8 +110,8 @@ fn with_meter(act: impl FnOnce(&Meter)) {
 #[derive(Debug)]
 pub struct Counting;
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; the counters are cells of
-// the calling thread and do not touch the memory.
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract;
+// the counters are cells of the calling thread and do not touch the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         with_meter(|meter| meter.allocated(layout.size()));
@@ -152,8 +153,8 @@ impl Drop for Counted {
     }
 }
 
-/// Runs `act` and says what it allocated on this thread. With `traced`, the first allocation that goes above prints where
-/// it comes from.
+/// Runs `act` and says what it allocated on this thread. With `traced`, the first allocation that
+/// goes above prints where it comes from.
 pub fn measure<T>(traced: Option<Peak>, act: impl FnOnce() -> T) -> (T, Peak) {
     with_meter(|meter| meter.start(traced));
     let counted = Counted;

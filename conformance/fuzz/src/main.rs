@@ -1,8 +1,9 @@
 //! The fuzzer: one target of the table under libFuzzer.
 //!
-//! `SHOAL_FUZZ_TARGET` names the target, and `list` prints the table's names with the longest input of each. What stands on
-//! the command line is libFuzzer's. If `SHOAL_FUZZ_SEEDS` names a folder, the target's seeds are first written there. At the
-//! end it says what was allocated at most, and what part of the bound that was.
+//! `SHOAL_FUZZ_TARGET` names the target, and `list` prints the table's names with the longest input
+//! of each. What stands on the command line is libFuzzer's. If `SHOAL_FUZZ_SEEDS` names a folder,
+//! the target's seeds are first written there. At the end it says what was allocated at most, and
+//! what part of the bound that was.
 
 #![no_main]
 

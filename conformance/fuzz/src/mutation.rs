@@ -1,7 +1,9 @@
-//! Mutations that keep to words: what XDR consists of, and what a fuzzer that thinks in bytes rarely hits.
+//! Mutations that keep to words: what XDR consists of, and what a fuzzer that thinks in bytes
+//! rarely hits.
 //!
-//! A length changed by one, a discriminant set to a small number, a run of words taken out, doubled or moved: each keeps all
-//! that follows in its place, so that decoders are led on instead of stopped at the first misplaced byte.
+//! A length changed by one, a discriminant set to a small number, a run of words taken out, doubled
+//! or moved: each keeps all that follows in its place, so that decoders are led on instead of
+//! stopped at the first misplaced byte.
 
 use crate::seed::Numbers;
 
@@ -10,8 +12,8 @@ const WORD_BYTES: usize = 4;
 const NOTABLE: [u32; 14] =
     [0, 1, 2, 3, 4, 5, 8, 16, 0x7fff_ffff, 0x8000_0000, 0xffff_fffc, 0xffff_fffd, 0xffff_fffe, 0xffff_ffff];
 
-/// Changes `data[..size]` in place by one to four mutations and says how long it is now; at most `size_max`, which is at
-/// most `data`'s length. The same `seed` makes the same changes.
+/// Changes `data[..size]` in place by one to four mutations and says how long it is now; at most
+/// `size_max`, which is at most `data`'s length. The same `seed` makes the same changes.
 pub fn mutate_words(data: &mut [u8], size: usize, size_max: usize, seed: u32) -> usize {
     assert!(size_max <= data.len() && size <= data.len());
     let mut numbers = Numbers::new(u64::from(seed));

@@ -1,11 +1,13 @@
-//! What every codec has to hold to beside not panicking: what it took, it writes in a form that it takes as the same.
+//! What every codec has to hold to beside not panicking: what it took, it writes in a form that it
+//! takes as the same.
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, XdrError};
 
 use crate::seed::encoded;
 
-/// Reads a value, writes it, reads that, writes it again: both forms are the same bytes, read to their end.
+/// Reads a value, writes it, reads that, writes it again: both forms are the same bytes, read to
+/// their end.
 ///
 /// Bytes are compared, not values: a value may remember that something of the input was left out.
 ///

@@ -17,7 +17,8 @@ pub struct Ran {
 /// Runs a target.
 ///
 /// # Panics
-/// If the target does, or if it allocates more than its bound: then it is run again, to print where.
+/// If the target does, or if it allocates more than its bound: then it is run again, to print
+/// where.
 pub fn run(target: &Target, input: &[u8]) -> Ran {
     let bound = target.bound.of(input.len());
     let (valid, peak) = measure(None, || (target.run)(input));

@@ -1,8 +1,9 @@
 //! Where inputs come from that a decoder accepts: from the decoder itself.
 //!
-//! Words that look like a message (small numbers, so that lengths, counts and discriminants are often valid) are thrown
-//! at a codec until it takes some of them; what it took is written again by the same codec, and that is a seed. So each
-//! message has seeds without anybody writing them down, and a new message has them too.
+//! Words that look like a message (small numbers, so that lengths, counts and discriminants are
+//! often valid) are thrown at a codec until it takes some of them; what it took is written again by
+//! the same codec, and that is a seed. So each message has seeds without anybody writing them down,
+//! and a new message has them too.
 //!
 //! INVARIANT: the same seeds on every machine and every run.
 
@@ -58,7 +59,8 @@ fn plausible_word(numbers: &mut Numbers) -> u32 {
 
 /// Up to [`SEEDS_PER_MESSAGE`] encodings that `decode` takes, the longest that were found.
 ///
-/// `decode` reads one value and gives it back in its wire form, `None` if there is no such message at all.
+/// `decode` reads one value and gives it back in its wire form, `None` if there is no such message
+/// at all.
 pub fn search(decode: impl Fn(&mut Reader) -> Result<Option<Bytes>, XdrError>) -> Vec<Bytes> {
     let mut numbers = Numbers::new(0x5eed);
     let mut found: Vec<Bytes> = Vec::new();

@@ -1,8 +1,8 @@
 //! The table of targets: everything in Shoal that takes bytes from a wire or a disk.
 //!
-//! A target is a function over bytes that says how many messages or values it found valid in them. It panics if what it
-//! drives breaks a promise; it answers garbage with 0. The fuzzer, the regression test and the seeds all go through this
-//! table.
+//! A target is a function over bytes that says how many messages or values it found valid in them.
+//! It panics if what it drives breaks a promise; it answers garbage with 0. The fuzzer, the
+//! regression test and the seeds all go through this table.
 
 mod attributes;
 mod control;

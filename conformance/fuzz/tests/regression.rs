@@ -1,7 +1,7 @@
 //! Every target over its seeds and over each input that once broke something.
 //!
-//! Inputs lie in `regression/<target>/`. None may panic or allocate above the target's bound, whatever was done to the code
-//! since.
+//! Inputs lie in `regression/<target>/`. None may panic or allocate above the target's bound,
+//! whatever was done to the code since.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ fn seeds_are_valid_and_within_bounds() {
     }
 }
 
-/// A decoder that takes a part of a message for a message would show here: as a panic of the round trip.
+/// A decoder that takes a part of a message for a message would show here: as a panic of the round
+/// trip.
 #[test]
 fn seeds_cut_short_or_changed_break_nothing() {
     for (target, seeds) in targets_with_seeds() {

@@ -13,11 +13,13 @@ pub(crate) type Strike = for<'a> fn(&'a Stage, Instant) -> BoxFuture<'a, Outcome
 /// How an attack is played.
 #[derive(Clone, Copy)]
 pub(crate) enum Play {
-    /// Again in each of several windows, until the time that is given; the honest client's p99 is judged.
+    /// Again in each of several windows, until the time that is given; the honest client's p99 is
+    /// judged.
     Windows(Strike),
     /// The same, behind what the first says: made before any window.
     Prepared(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<()>>, Strike),
-    /// Once: a fault that makes requests wait. The p99 is told, and not judged; waits, errors and bytes are.
+    /// Once: a fault that makes requests wait. The p99 is told, and not judged; waits, errors and
+    /// bytes are.
     Once(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<Evidence>>),
     /// Not here: these tests have it, each a file and the name of a function.
     CoveredBy(&'static [(&'static str, &'static str)]),

@@ -57,8 +57,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one in `directory` and waits until it serves. Its exports take requests from ports below 1024 alone if clients are
-    /// `reserved`.
+    /// Starts one in `directory` and waits until it serves. Its exports take requests from ports
+    /// below 1024 alone if clients are `reserved`.
     pub(crate) async fn start(
         program: &Path,
         directory: &Path,

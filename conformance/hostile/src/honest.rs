@@ -1,10 +1,12 @@
-//! The honest client: two sessions that do what an application does, and compare every byte with what they wrote.
+//! The honest client: two sessions that do what an application does, and compare every byte with
+//! what they wrote.
 //!
-//! It runs on a thread of its own, so that an attack does not hold it up inside this process. What a server refuses for now is
-//! repeated; the time that takes counts. One session works with names and small files, the other with a large file at its data
-//! server.
+//! It runs on a thread of its own, so that an attack does not hold it up inside this process. What
+//! a server refuses for now is repeated; the time that takes counts. One session works with names
+//! and small files, the other with a large file at its data server.
 //!
-//! INVARIANT: a WRITE is repeated until it is acknowledged, so the model says what each byte must be.
+//! INVARIANT: a WRITE is repeated until it is acknowledged, so the model says what each byte must
+//! be.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -316,7 +318,8 @@ impl Large<'_> {
             match tree::read_file(&mut self.client, &self.file, at, count).await {
                 Ok(read) => return Ok(read.data),
                 Err(error) => {
-                    // DELAY is repeated by the session: this is an error that an application would see.
+                    // DELAY is repeated by the session: this is an error that an application would
+                    // see.
                     self.shared.meter.error(format!("READ in band: {error}"));
                     self.again(until, &error).await?;
                 }
@@ -324,7 +327,8 @@ impl Large<'_> {
         }
     }
 
-    /// What a data server refused: JUKEBOX is waited out, for anything else another layout is fetched.
+    /// What a data server refused: JUKEBOX is waited out, for anything else another layout is
+    /// fetched.
     async fn refused(&mut self, status: Nfsstat3) -> crate::failed::Failed {
         if status == Nfsstat3::Nospc {
             self.shared.meter.error("a data server is said to be full".to_owned());

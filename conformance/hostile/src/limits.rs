@@ -6,10 +6,12 @@ pub(crate) const RSS_BYTES_MAX: u64 = 1 << 30;
 /// The honest client's p99 during an attack may be so many times that without it.
 pub(crate) const LATENCY_RATIO_MAX: u64 = 2;
 
-/// What the p99 may grow by whatever the ratio is, microseconds: noise of a machine of few processors.
+/// What the p99 may grow by whatever the ratio is, microseconds: noise of a machine of few
+/// processors.
 pub(crate) const LATENCY_SLACK_US: u64 = 5_000;
 
-/// The same in the short run, whose windows hold few operations, on machines that do other work too: it looks for servers that stand still.
+/// The same in the short run, whose windows hold few operations, on machines that do other work
+/// too: it looks for servers that stand still.
 pub(crate) const LATENCY_SLACK_QUICK_US: u64 = 2_000_000;
 
 /// A call may wait so long for its answer, milliseconds.
@@ -63,18 +65,22 @@ pub(crate) const LEAVE_MS_MAX: u64 = 3_000;
 /// A data server's handle may be good for so long after its layout ended, milliseconds.
 pub(crate) const HANDLE_MS_MAX: u64 = 65_000;
 
-/// A handle under a key that was replaced may be good for so long, milliseconds: two heartbeats of a data server.
+/// A handle under a key that was replaced may be good for so long, milliseconds: two heartbeats of
+/// a data server.
 pub(crate) const KEY_MS_MAX: u64 = 2_000;
 
-/// A server may hold the cluster keys of its file as it was so long ago, milliseconds: it reads the file every 2 s.
+/// A server may hold the cluster keys of its file as it was so long ago, milliseconds: it reads the
+/// file every 2 s.
 pub(crate) const CLUSTER_KEY_MS_MAX: u64 = 5_000;
 
-/// `shoal admin` may take so long, seconds: a handle key is dropped half a minute after layouts were recalled that stay out.
+/// `shoal admin` may take so long, seconds: a handle key is dropped half a minute after layouts
+/// were recalled that stay out.
 pub(crate) const ADMIN_S_MAX: u64 = 60;
 
 /// An operation may wait so long when a data server's disk fails or hangs, milliseconds: until that
 /// is noticed, its lease, and what moving takes.
 pub(crate) const FAILOVER_MS_MAX: u64 = 12_000;
 
-/// A file must be readable so long after a data server came back with less than it had, milliseconds.
+/// A file must be readable so long after a data server came back with less than it had,
+/// milliseconds.
 pub(crate) const READABLE_MS_MAX: u64 = 60_000;

@@ -1,7 +1,8 @@
-//! `hostile`: plays attacks against real servers, beside an honest client whose bytes and latency are checked (docs/hostile.md).
+//! `hostile`: plays attacks against real servers, beside an honest client whose bytes and latency
+//! are checked (docs/hostile.md).
 //!
-//! `cargo xtask hostile` builds and calls it. It talks to processes that it started itself, on loopback addresses only, and ends
-//! them.
+//! `cargo xtask hostile` builds and calls it. It talks to processes that it started itself, on
+//! loopback addresses only, and ends them.
 
 #![forbid(unsafe_code)]
 
@@ -59,8 +60,8 @@ struct Arguments {
     /// Keeps the folders of clusters, and says where they are.
     #[arg(long)]
     keep: bool,
-    /// The honest client uses any port, not only those below 1024: for a user that is not root. Exports take any port then, and
-    /// attacks that need root are left out.
+    /// The honest client uses any port, not only those below 1024: for a user that is not root.
+    /// Exports take any port then, and attacks that need root are left out.
     #[arg(long)]
     any_port: bool,
 }
@@ -81,7 +82,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays until a signal ends the run: then what has run so far is dropped, and servers and folders with it.
+/// Plays until a signal ends the run: then what has run so far is dropped, and servers and folders
+/// with it.
 async fn until_signal(run: impl Future<Output = Outcome<bool>>) -> Outcome<bool> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {

@@ -1,4 +1,5 @@
-//! What the honest client saw: how long each operation took and in which window, and what went wrong.
+//! What the honest client saw: how long each operation took and in which window, and what went
+//! wrong.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -127,9 +128,9 @@ impl Meter {
         (seen.errors.clone(), seen.wrong.clone())
     }
 
-    /// The longest operation, also one that is under way, and the p99 of both kinds of windows: the median of each kind's windows. A
-    /// quiet window with too few operations says nothing; one with the attack says that the servers stood still, for one session or
-    /// both.
+    /// The longest operation, also one that is under way, and the p99 of both kinds of windows: the
+    /// median of each kind's windows. A quiet window with too few operations says nothing; one with
+    /// the attack says that the servers stood still, for one session or both.
     pub(crate) fn latency(&self) -> Latency {
         let seen = self.seen.lock();
         let median = |kind| {

@@ -1,4 +1,5 @@
-//! TCP from a chosen address of the loopback network and, if wanted, from a port below 1024: so one machine is many hosts.
+//! TCP from a chosen address of the loopback network and, if wanted, from a port below 1024: so one
+//! machine is many hosts.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! Plays one attack: starts its cluster, sets the honest client to work, opens windows, strikes, and judges.
+//! Plays one attack: starts its cluster, sets the honest client to work, opens windows, strikes,
+//! and judges.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -110,12 +111,14 @@ async fn quiet(stage: &Stage) {
     stage.meter.close();
 }
 
-/// Nothing needed a restart: the same processes live, the honest client goes on, health is as expected.
+/// Nothing needed a restart: the same processes live, the honest client goes on, health is as
+/// expected.
 async fn afterwards(stage: &Stage, before: &[u32]) -> Vec<String> {
     let mut faults = Vec::new();
     let (began, done) = (Instant::now(), stage.meter.operations());
     let until = began + Duration::from_millis(HEALTHY_MS_MAX);
-    // What was under way when the attack ended must end, too: one session may wait while the other goes on.
+    // What was under way when the attack ended must end, too: one session may wait while the other
+    // goes on.
     let goes_on = || done + 20 <= stage.meter.operations() && stage.meter.waiting() < began.elapsed();
     while !goes_on() && Instant::now() < until {
         sleep(Duration::from_millis(50)).await;

@@ -1,4 +1,5 @@
-//! One server process: started with everybody's umask at its loosest, watched through `/proc`, signalled, and killed in the end.
+//! One server process: started with everybody's umask at its loosest, watched through `/proc`,
+//! signalled, and killed in the end.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,8 +106,9 @@ impl Drop for Process {
     }
 }
 
-/// Starts the program with no file private by itself. The kernel ends it with the thread that started it, for nothing is dropped where
-/// this process is killed; where `setpriv` is missing, it is only ended by [`Process::kill`].
+/// Starts the program with no file private by itself. The kernel ends it with the thread that
+/// started it, for nothing is dropped where this process is killed; where `setpriv` is missing, it
+/// is only ended by [`Process::kill`].
 const START: &str =
     r#"umask 000; command -v setpriv >/dev/null && exec setpriv --pdeathsig KILL -- "$@"; exec "$@""#;
 

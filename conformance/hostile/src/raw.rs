@@ -1,4 +1,5 @@
-//! Bytes on a connection, with no regard for what a client should do: records, parts of records, and answers not taken.
+//! Bytes on a connection, with no regard for what a client should do: records, parts of records,
+//! and answers not taken.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,7 +49,8 @@ impl Raw {
         timeout(within, take).await.unwrap_or_else(|_| Err(failed("no answer in time")))
     }
 
-    /// Whether something came that was not taken, or the other side has closed it; nothing is taken.
+    /// Whether something came that was not taken, or the other side has closed it; nothing is
+    /// taken.
     pub(crate) async fn has_come(&self) -> bool {
         timeout(Duration::from_millis(1), self.stream.peek(&mut [0])).await.is_ok()
     }

@@ -1,6 +1,8 @@
-//! A client of the metadata server: one session with one slot, which attacks and the honest client use alike.
+//! A client of the metadata server: one session with one slot, which attacks and the honest client
+//! use alike.
 //!
-//! INVARIANT: a request is sent again with the sequence it had, so it runs once however often its connection is lost.
+//! INVARIANT: a request is sent again with the sequence it had, so it runs once however often its
+//! connection is lost.
 //!
 //! Spec: RFC 8881 §2.10, §18.34, §18.35, §18.36, §18.46.
 
@@ -232,7 +234,8 @@ impl Client {
         self.rpc.call(NFS, 4, 1, &self.credential, request, CALL_MS_MAX).await
     }
 
-    /// Sends operations in the session until the server has carried them out or refused them; the reply stands behind SEQUENCE.
+    /// Sends operations in the session until the server has carried them out or refused them; the
+    /// reply stands behind SEQUENCE.
     ///
     /// # Errors
     /// When the session is gone, or there is nothing but DELAY or silence for too long.

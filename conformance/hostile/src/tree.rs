@@ -1,6 +1,7 @@
 //! Files and directories by name, and what is done to an open file through the metadata server.
 //!
-//! Each function says which status it got where an attack wants to know, and is an error where only success makes sense.
+//! Each function says which status it got where an attack wants to know, and is an error where only
+//! success makes sense.
 
 use bytes::Bytes;
 use wire_nfs::v4::ops::create::{self, ObjectType};

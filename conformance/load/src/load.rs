@@ -1,8 +1,10 @@
 //! The whole: sessions, directories, files by number, and acts on all of them.
 //!
-//! File `n` is in directory `n` modulo their number. Sessions take the next number as soon as they are free.
+//! File `n` is in directory `n` modulo their number. Sessions take the next number as soon as they
+//! are free.
 //!
-//! INVARIANT: the files that there are have the numbers below `made`: a number that was taken is carried out.
+//! INVARIANT: the files that there are have the numbers below `made`: a number that was taken is
+//! carried out.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -32,7 +34,8 @@ pub struct Plan {
     pub directories: u64,
     /// Files, over all directories.
     pub files: u64,
-    /// Making files, and looking them up, ends after this time if there is one, in milliseconds. Lookups go round until then.
+    /// Making files, and looking them up, ends after this time if there is one, in milliseconds.
+    /// Lookups go round until then.
     pub act_ms: Option<u64>,
 }
 
@@ -53,7 +56,8 @@ struct Once {
     took_ns: u64,
 }
 
-/// A multiplier that visits files in an order of no pattern: a prime larger than any number of files that divides it.
+/// A multiplier that visits files in an order of no pattern: a prime larger than any number of
+/// files that divides it.
 const STRIDE: u128 = 2_654_435_761;
 
 fn directory_name(number: u64) -> Bytes {
@@ -145,7 +149,8 @@ impl Load {
         Ok(measured)
     }
 
-    /// Has all sessions do something with the numbers up to `count`, until they are through or the time is over.
+    /// Has all sessions do something with the numbers up to `count`, until they are through or the
+    /// time is over.
     async fn each<J, F>(
         self: &Arc<Self>,
         act: Act,

@@ -1,5 +1,5 @@
-//! `nfs-load`: a load on an NFSv4.1 server from the command line. Figures go to standard output, a line of JSON for each act; how it
-//! goes, to standard error.
+//! `nfs-load`: a load on an NFSv4.1 server from the command line. Figures go to standard output, a
+//! line of JSON for each act; how it goes, to standard error.
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;

@@ -93,7 +93,8 @@ impl Session {
         }
     }
 
-    /// Sends operations until the server has carried them out or refused them; the reply stands behind SEQUENCE.
+    /// Sends operations until the server has carried them out or refused them; the reply stands
+    /// behind SEQUENCE.
     pub(crate) async fn call(&self, request: Request) -> Result<Reply, LoadError> {
         let mut turn = self.turn.lock().await;
         self.in_turn(&mut turn, &request.seal()).await

@@ -1,5 +1,5 @@
-//! A few thousand files through a whole metadata server, over a network in memory: everything is made, found, listed and removed, and what
-//! is kept of each file stays small.
+//! A few thousand files through a whole metadata server, over a network in memory: everything is
+//! made, found, listed and removed, and what is kept of each file stays small.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! A node's clock: simulated time, at this node's rate, and its wall time off by as much as this node's is.
+//! A node's clock: simulated time, at this node's rate, and its wall time off by as much as this
+//! node's is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -97,7 +98,8 @@ impl SimClock {
         self.wall_off_ns.store(off_ns, Ordering::Relaxed);
     }
 
-    /// Goes at this rate from now on. Says at which it went. Who sleeps may be late by what it slept for.
+    /// Goes at this rate from now on. Says at which it went. Who sleeps may be late by what it
+    /// slept for.
     pub(crate) fn set_rate(&self, rate: Rate) -> Rate {
         let world_ns = self.world.now_ns();
         let mut pace = self.pace.lock();

@@ -1,4 +1,5 @@
-//! The nodes of a run: three metadata servers, data servers, clients; and the loop that lets time pass.
+//! The nodes of a run: three metadata servers, data servers, clients; and the loop that lets time
+//! pass.
 
 mod machines;
 
@@ -308,7 +309,8 @@ impl Cluster {
         self.world.after(0, node, Act::Do(Box::new(move |_| vec![node])));
     }
 
-    /// Ends a node's process: by a signal, or with the host's power and what its disk had not synced.
+    /// Ends a node's process: by a signal, or with the host's power and what its disk had not
+    /// synced.
     pub(crate) fn end_process(&mut self, node: NodeId, power: Option<Crash>) {
         if self.nodes[node].process.is_none() {
             return;

@@ -1,4 +1,5 @@
-//! A node's disk: the one in memory from `env`, with time, and with the lies and failures that the nemesis asks for.
+//! A node's disk: the one in memory from `env`, with time, and with the lies and failures that the
+//! nemesis asks for.
 
 use std::io;
 use std::path::{Path, PathBuf};

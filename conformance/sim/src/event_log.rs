@@ -59,7 +59,8 @@ impl EventLog {
     }
 }
 
-/// A number for bytes: the same for the same. Four sums side by side: much is digested, and one would wait for itself.
+/// A number for bytes: the same for the same. Four sums side by side: much is digested, and one
+/// would wait for itself.
 pub(crate) fn digest_of(bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let fold = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(31);

@@ -1,8 +1,9 @@
 //! The simulator: a whole cluster and its clients in one thread, in simulated time, from a seed.
 //!
-//! The product's own code runs, from the session to the log; what it stands on (clock, entropy, network, disk) is simulated, and
-//! so are the clients. When all has gone wrong that the seed wants, checkers judge what the clients saw and what the
-//! replicas hold. docs/sim.md tells what for.
+//! The product's own code runs, from the session to the log; what it stands on (clock, entropy,
+//! network, disk) is simulated, and so are the clients. When all has gone wrong that the seed
+//! wants, checkers judge what the clients saw and what the replicas hold. docs/sim.md tells what
+//! for.
 //!
 //! INVARIANT: the same seed makes the same run, event for event.
 

@@ -1,4 +1,5 @@
-//! Which data servers may be lost with their disks: no more than the product promises to survive, judged by what its own log says.
+//! Which data servers may be lost with their disks: no more than the product promises to survive,
+//! judged by what its own log says.
 //!
 //! Spec: docs/protocol/seal.md §8, §9; docs/protocol/replicate.md.
 
@@ -19,7 +20,8 @@ pub(crate) fn number_of(state: &StateView, control: SocketAddr) -> Option<DataSe
     all.iter().filter(|one| one.control == control.to_string()).map(|one| DataServerId(one.id)).max()
 }
 
-/// Whether every byte that was promised is still somewhere when these servers are gone, of which `lost` were gone before.
+/// Whether every byte that was promised is still somewhere when these servers are gone, of which
+/// `lost` were gone before.
 pub(crate) fn is_survived(
     view: &dyn View,
     lost: &BTreeSet<DataServerId>,
@@ -40,7 +42,8 @@ fn is_kept(
 ) -> bool {
     let backups = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);
     let stays = std::iter::once(record.home).chain(backups).any(|server| !gone.contains(&server));
-    // A home that is lost now may have shown just before what it had: then former servers are to forget what they keep. One that was lost before can show nothing.
+    // A home that is lost now may have shown just before what it had: then former servers are to
+    // forget what they keep. One that was lost before can show nothing.
     let former = formers(view, record).ok().flatten().filter(|_| lost.contains(&record.home));
     let former = former.is_some_and(|former| former.iter().any(|server| !gone.contains(&server)));
     // With work pending the log gives the extent to nobody else until the home has done it.

@@ -1,7 +1,8 @@
 //! Runs one seed. A process for each: so that nothing that a run left behind is there in the next.
 //!
-//! Takes the place of the system's source of randomness, so that what asks it behind our back (the order in hash tables, the
-//! fairness of tokio's `select!`, the engine's election timeouts) repeats too.
+//! Takes the place of the system's source of randomness, so that what asks it behind our back (the
+//! order in hash tables, the fairness of tokio's `select!`, the engine's election timeouts) repeats
+//! too.
 
 use std::ffi::c_void;
 use std::process::ExitCode;
@@ -12,8 +13,8 @@ use conformance_sim::{Arguments, Outcome};
 
 static RANDOM: AtomicU64 = AtomicU64::new(0);
 
-/// What the C library calls `getrandom`: the standard library and the crate of that name find this one before it. Not
-/// random at all: each call's bytes follow from the seed and the calls before.
+/// What the C library calls `getrandom`: the standard library and the crate of that name find this
+/// one before it. Not random at all: each call's bytes follow from the seed and the calls before.
 ///
 /// # Safety
 /// `buffer` must hold `length` bytes, as for the system's.

@@ -1,7 +1,7 @@
 //! What goes wrong in a run, and when: all from the seed.
 //!
-//! Never more than the product promises to survive: metadata is on three disks of which at most one is lost at a time, the others keep what
-//! they synced, and what goes wrong ends again.
+//! Never more than the product promises to survive: metadata is on three disks of which at most one
+//! is lost at a time, the others keep what they synced, and what goes wrong ends again.
 
 mod machines;
 
@@ -19,7 +19,8 @@ use crate::world::NodeId;
 const SECOND_NS: u64 = 1_000_000_000;
 /// By then a metadata server that is to join has been started.
 const JOIN_NS_MAX: u64 = 120 * SECOND_NS;
-/// For so long a clock goes slowly: by then clients that wait for an answer to what changes something have asked others.
+/// For so long a clock goes slowly: by then clients that wait for an answer to what changes
+/// something have asked others.
 const SLOW_NS: u64 = 20 * SECOND_NS;
 
 /// How faults that last come to their end.
@@ -103,8 +104,9 @@ impl Nemesis {
         }
     }
 
-    /// Until when a fault may keep data servers away, by what is to be mended of it; `None` if all there is to mend are metadata servers that
-    /// do not run for a while, which is no reason to tell a client of an error.
+    /// Until when a fault may keep data servers away, by what is to be mended of it; `None` if all
+    /// there is to mend are metadata servers that do not run for a while, which is no reason to
+    /// tell a client of an error.
     fn keeps_data_away(&self, mends: &[(u64, Mend)], now_ns: u64) -> Option<u64> {
         let pauses = |mend: &Mend| matches!(mend, Mend::Resume(node) if *node < self.metadata);
         if mends.is_empty() {
@@ -290,8 +292,8 @@ impl Nemesis {
         }
     }
 
-    /// A leader is cut off from its like, and its clock goes slowly meanwhile: what it was told counts as new for very long. Nothing else happens,
-    /// so that clients are there to see it.
+    /// A leader is cut off from its like, and its clock goes slowly meanwhile: what it was told
+    /// counts as new for very long. Nothing else happens, so that clients are there to see it.
     fn slow_leader(&mut self, cluster: &mut Cluster) -> &'static str {
         let Some(leader) = cluster.leader() else { return "nobody leads" };
         let at_ns = cluster.world.now_ns() + SLOW_NS;

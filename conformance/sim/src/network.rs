@@ -1,9 +1,12 @@
-//! The network between nodes: streams over links that are slow, lose packets, fall silent or are cut one way.
+//! The network between nodes: streams over links that are slow, lose packets, fall silent or are
+//! cut one way.
 //!
-//! What TCP repairs is seen as delay, what it cannot as a reset; a stream never loses, doubles or turns round its bytes.
-//! Streams overtake each other. A call is doubled by whoever sends it again on another connection.
+//! What TCP repairs is seen as delay, what it cannot as a reset; a stream never loses, doubles or
+//! turns round its bytes. Streams overtake each other. A call is doubled by whoever sends it again
+//! on another connection.
 //!
-//! INVARIANT: nothing is delivered across a cut link, to a host without power, or to a process that has ended.
+//! INVARIANT: nothing is delivered across a cut link, to a host without power, or to a process that
+//! has ended.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -18,7 +21,8 @@ use crate::links::{Door, End, Pipe, Polled, Wire};
 use crate::world::{Act, NodeId, State, World};
 
 impl State {
-    /// A node's process ends: at once, with its host's power or without. Its streams are not closed by it any more.
+    /// A node's process ends: at once, with its host's power or without. Its streams are not closed
+    /// by it any more.
     pub(crate) fn end_process(&mut self, node: NodeId, power_too: bool) {
         self.network.hosts[node].life += 1;
         self.network.hosts[node].powered = !power_too;

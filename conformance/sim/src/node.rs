@@ -1,4 +1,5 @@
-//! A node: the tasks of one process, which run until they have nothing left to do, and end all at once.
+//! A node: the tasks of one process, which run until they have nothing left to do, and end all at
+//! once.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Bugs that are planted on purpose, to see that the checkers find them. Nothing in the product knows of them: they sit in what
-//! the product stands on (disk, store, clock) or in the client.
+//! Bugs that are planted on purpose, to see that the checkers find them. Nothing in the product
+//! knows of them: they sit in what the product stands on (disk, store, clock) or in the client.
 
 use std::ops::ControlFlow;
 use std::str::FromStr;
@@ -65,7 +65,8 @@ pub enum Planted {
     GrownTruncation,
     /// A file ends for its readers where it ended when they were granted their layout.
     OldEof,
-    /// The clock of a process that is paused stands still: leases that it holds do not run out meanwhile.
+    /// The clock of a process that is paused stands still: leases that it holds do not run out
+    /// meanwhile.
     PausedLeases,
     /// No process sees that it was paused: what others were to do meanwhile counts as not done.
     PausesUnseen,
@@ -76,7 +77,8 @@ pub enum Planted {
     DiskSilent,
     /// All servers show what one clock shows that is far wrong.
     ClockBelieved,
-    /// Homes whose lease ran out are told to forget what they have before the next home has shown that it has it.
+    /// Homes whose lease ran out are told to forget what they have before the next home has shown
+    /// that it has it.
     FormerDropped,
 }
 

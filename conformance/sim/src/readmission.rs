@@ -1,4 +1,5 @@
-//! The operator of a metadata server that lost its disk: has it taken in again, and asks until that is done.
+//! The operator of a metadata server that lost its disk: has it taken in again, and asks until that
+//! is done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -72,7 +72,8 @@ impl Inner {
 /// Within so long what is broken shows where it matters: connections end.
 const TROUBLE_SHOWS_NS: u64 = 200_000_000;
 
-/// Clocks that are not called wrong are set by so much at most ([`crate::nemesis`]), and what counts may be a second off.
+/// Clocks that are not called wrong are set by so much at most ([`crate::nemesis`]), and what
+/// counts may be a second off.
 const CLOCKS_APART_NS: u64 = 62_000_000_000;
 
 /// For so long behind the end of what kept data servers away clients may be told of it.
@@ -110,8 +111,9 @@ impl Record {
         }
     }
 
-    /// A client was told this time of a file: it must be none that only a clock far wrong explains. It is that of a change that may be long
-    /// ago, so it is compared with the present on one side and with the beginning of the run on the other.
+    /// A client was told this time of a file: it must be none that only a clock far wrong explains.
+    /// It is that of a change that may be long ago, so it is compared with the present on one side
+    /// and with the beginning of the run on the other.
     pub(crate) fn file_time(&self, now_ns: u64, time: Nfstime4) {
         let shown_ns = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nseconds);
         let since_start_ns = shown_ns - i128::from(WALL_START_NS);

@@ -33,7 +33,8 @@ const WATCH_MS: u64 = 600;
 const START_NS: u64 = 5 * SECOND_NS;
 /// Time that clients go on after the last fault.
 const CALM_NS: u64 = 8 * SECOND_NS;
-/// And if the last fault took servers for good: an extent of which only an image is left waits so long for its next home.
+/// And if the last fault took servers for good: an extent of which only an image is left waits so
+/// long for its next home.
 const CALM_LOST_NS: u64 = 25 * SECOND_NS;
 /// Time within which all that is under way must end when nothing is wrong any more.
 const END_NS_MAX: u64 = 180 * SECOND_NS;
@@ -71,13 +72,15 @@ pub struct Arguments {
     /// Two Linux hosts with layouts beside the other clients.
     #[arg(long)]
     pub linux: bool,
-    /// The faults of machines, too: pauses, wrong clocks, disks of data servers that are lost, put back or fail.
+    /// The faults of machines, too: pauses, wrong clocks, disks of data servers that are lost, put
+    /// back or fail.
     #[arg(long)]
     pub faults: bool,
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
-    /// This was built so that the engine looks at its own invariants: said in the line that repeats a run.
+    /// This was built so that the engine looks at its own invariants: said in the line that repeats
+    /// a run.
     #[arg(long, hide = true)]
     pub engine_invariants: bool,
     /// Writes the event log here.
@@ -338,7 +341,8 @@ impl<'a> Stage<'a> {
         for (number, shared) in &record.linux_shared {
             broken.extend(shared.judge().map(|what| format!("linux: shared file {number}: {what}")));
         }
-        // A client that counts on its lease to the end allows for a server's clock that goes faster than its own.
+        // A client that counts on its lease to the end allows for a server's clock that goes faster
+        // than its own.
         let lease_ns = Rate::shortest_ns(LEASE_MS * 1_000_000);
         if let Err(what) = locks::check(&record.holds, &record.renewed_ns, lease_ns) {
             broken.push(format!("locks: {what}"));

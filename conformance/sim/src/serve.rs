@@ -40,7 +40,8 @@ pub(crate) fn failure<T>(slot: &Slot<T>) -> Option<String> {
     }
 }
 
-/// Runs a metadata server, as `shoal mds` does: one of whose engines stops by itself is stopped, and its process ends.
+/// Runs a metadata server, as `shoal mds` does: one of whose engines stops by itself is stopped,
+/// and its process ends.
 pub(crate) async fn serve_metadata(
     env: Env,
     stores: Vec<Arc<dyn MetaStore>>,

@@ -1,4 +1,5 @@
-//! Whose turn it is, and when: for what servers log, which is the same for all nodes of the process.
+//! Whose turn it is, and when: for what servers log, which is the same for all nodes of the
+//! process.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -1,8 +1,10 @@
 //! Simulated time: what happens, in order, and the log of it.
 //!
-//! Everything that a node waits for is an event here. Between two events only one node runs, until it has nothing left to do.
+//! Everything that a node waits for is an event here. Between two events only one node runs, until
+//! it has nothing left to do.
 //!
-//! INVARIANT: events of the same time happen in the order in which they were made; time never goes back.
+//! INVARIANT: events of the same time happen in the order in which they were made; time never goes
+//! back.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

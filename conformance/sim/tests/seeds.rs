@@ -1,4 +1,5 @@
-//! A few seeds, short ones; that a seed repeats; and that each checker finds the bug that is planted for it.
+//! A few seeds, short ones; that a seed repeats; and that each checker finds the bug that is
+//! planted for it.
 //!
 //! Each run is a process, as it is for `cargo xtask sim`.
 
@@ -29,7 +30,8 @@ fn seeds_hold() {
     }
 }
 
-/// The leader died before it had written what the others had committed, and led on: replicas differed.
+/// The leader died before it had written what the others had committed, and led on: replicas
+/// differed.
 #[test]
 fn a_leader_that_restarts_gives_no_place_twice() {
     for seed in [7, 23] {
@@ -38,8 +40,9 @@ fn a_leader_that_restarts_gives_no_place_twice() {
     }
 }
 
-/// A new leader gave extents to backups while their homes still served, counting leases from before it led; and a backup that had
-/// left and come back was called filled though it had been told to forget everything.
+/// A new leader gave extents to backups while their homes still served, counting leases from before
+/// it led; and a backup that had left and come back was called filled though it had been told to
+/// forget everything.
 #[test]
 fn data_survive_that_leaders_and_homes_change() {
     for (seed, minutes) in [(1, "1.5"), (9, "1"), (119, "1.8")] {
@@ -55,16 +58,16 @@ fn what_is_put_off_is_not_done() {
     assert!(held, "{text}");
 }
 
-/// A file was cut while a WRITE to it was on its way to a data server, which cut what it had of it; the WRITE made the file longer again, and was
-/// answered.
+/// A file was cut while a WRITE to it was on its way to a data server, which cut what it had of it;
+/// the WRITE made the file longer again, and was answered.
 #[test]
 fn what_a_cut_takes_off_a_write_is_written_again() {
     let (held, text) = run(44, "0.4", &["--cuts"]);
     assert!(held, "{text}");
 }
 
-/// A data server came back that had missed a cut of an extent with a backup. It could not carry that out before it knew who it is, and was told
-/// that only behind it.
+/// A data server came back that had missed a cut of an extent with a backup. It could not carry
+/// that out before it knew who it is, and was told that only behind it.
 #[test]
 fn a_data_server_that_missed_a_cut_comes_back() {
     let (held, text) = run(16, "1", &["--cuts"]);
@@ -97,7 +100,8 @@ fn the_same_seed_is_the_same_run_with_linux_hosts() {
     assert_ne!(digest, word_behind(&run(5, "0.3", &[]).1, "digest"), "the hosts do something");
 }
 
-/// Processes that are paused, clocks that are far wrong, disks of data servers that fail, are lost or put back.
+/// Processes that are paused, clocks that are far wrong, disks of data servers that fail, are lost
+/// or put back.
 #[test]
 fn faults_of_machines_are_survived() {
     for seed in [1, 2] {
@@ -254,8 +258,8 @@ fn who_waits_for_ever_is_found() {
     found("lives-on", "0.2", 1..6, "clients go on for");
 }
 
-/// A size behind what a data server has acknowledged: `i_size` goes back, and the next append lands on
-/// acknowledged bytes.
+/// A size behind what a data server has acknowledged: `i_size` goes back, and the next append lands
+/// on acknowledged bytes.
 #[test]
 fn sizes_that_only_the_log_knows_are_found() {
     found_with("stale-sizes", "0.4", 1..5, "linux: log", "appends are lost");
@@ -272,7 +276,8 @@ fn an_end_of_file_as_old_as_the_layout_is_found() {
     found_with("old-eof", "0.4", 1..5, "linux:", "a direct read ended early");
 }
 
-/// Its lease did not run out while it did not run: it reads alone, though others have elected another leader.
+/// Its lease did not run out while it did not run: it reads alone, though others have elected
+/// another leader.
 #[test]
 fn a_paused_leader_whose_lease_goes_on_is_found() {
     found("paused-leases", "1", 1..9, "names of directory");
@@ -295,7 +300,8 @@ fn a_store_that_is_believed_is_found() {
     found("marks-forgotten", "1", 10..17, "content of file");
 }
 
-/// A home was paused, its backup had just lost its disk and became home all the same: the only copy is the paused one's.
+/// A home was paused, its backup had just lost its disk and became home all the same: the only copy
+/// is the paused one's.
 #[test]
 fn a_home_that_forgets_before_the_next_one_has_shown_what_it_has_is_found() {
     found("former-dropped", "2", 4..6, "content of file");

@@ -1,8 +1,8 @@
 //! What sealing and reading images costs, beside what hashing and compressing alone do.
 //!
-//! `cargo bench -p ds-image [-- DIR]`. Prints one line per measure, in MB (10^6 bytes) of content per second. Reads come from the
-//! page cache unless the machine is short of memory: they measure the path, not the device. Writes are measured until the image
-//! is durable.
+//! `cargo bench -p ds-image [-- DIR]`. Prints one line per measure, in MB (10^6 bytes) of content
+//! per second. Reads come from the page cache unless the machine is short of memory: they measure
+//! the path, not the device. Writes are measured until the image is durable.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures wall-clock time")]
 #![allow(clippy::unwrap_used, reason = "a failed bench has nothing better to do")]
@@ -77,7 +77,8 @@ fn text() -> Bytes {
     text.into()
 }
 
-/// One core over frames in memory, and a file written and synced: nothing that does this work can be faster.
+/// One core over frames in memory, and a file written and synced: nothing that does this work can
+/// be faster.
 fn limits(name: &str, content: &Bytes, dir: &Path) {
     let frames = || content.chunks(FRAME_BYTES);
     let hash = best(EXTENT, || timed(|| frames().for_each(hashed)));

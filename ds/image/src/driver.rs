@@ -1,6 +1,8 @@
-//! Everything that touches a disk: the directory of images, writing one, reading one, taking one in, repairing one.
+//! Everything that touches a disk: the directory of images, writing one, reading one, taking one
+//! in, repairing one.
 //!
-//! INVARIANT: a name that ends with `.img` was given to a file only after all its bytes were synced.
+//! INVARIANT: a name that ends with `.img` was given to a file only after all its bytes were
+//! synced.
 //! Spec: docs/formats/image.md §5, §6.
 
 mod bytes;

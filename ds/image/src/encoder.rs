@@ -1,8 +1,10 @@
 //! From bytes in order to the bytes of an image, a frame at a time.
 //!
-//! Takes content and holes, answers what to append to the file. Keeps one frame under way and the index so far, nothing else.
+//! Takes content and holes, answers what to append to the file. Keeps one frame under way and the
+//! index so far, nothing else.
 //!
-//! INVARIANT: what was answered so far is the header and whole frames; only `finish` makes it an image.
+//! INVARIANT: what was answered so far is the header and whole frames; only `finish` makes it an
+//! image.
 //! Spec: docs/formats/image.md.
 
 use std::io;
@@ -80,8 +82,8 @@ impl Encoder {
         stored
     }
 
-    /// Takes bytes from the front of `data`, up to the end of the frame. Answers the frame, once it is complete and if it is
-    /// stored.
+    /// Takes bytes from the front of `data`, up to the end of the frame. Answers the frame, once it
+    /// is complete and if it is stored.
     pub(crate) fn take(&mut self, data: &mut Bytes) -> Option<Bytes> {
         assert!(self.admit(self.position, data.len()).is_ok(), "the range was admitted");
         // A frame that arrives in one piece is not copied.
@@ -135,7 +137,8 @@ impl Encoder {
     }
 
     fn store_open(&mut self) -> Option<Bytes> {
-        // The frame under way may have been filled up behind `position`: its start is that of the frame around it.
+        // The frame under way may have been filled up behind `position`: its start is that of the
+        // frame around it.
         let start = (self.position as usize - 1) / FRAME_BYTES * FRAME_BYTES;
         let frame = self.frame_number(start);
         let content = self.open.split().freeze();

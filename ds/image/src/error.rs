@@ -65,8 +65,8 @@ pub enum WriteError {
     Io(#[from] io::Error),
 }
 
-/// Why an image was not finished. There is then no image of this id, unless the disk failed in its last step: then there may
-/// be one after the next opening, and it is whole.
+/// Why an image was not finished. There is then no image of this id, unless the disk failed in its
+/// last step: then there may be one after the next opening, and it is whole.
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
     /// The end is out of order or behind the extent, or an earlier write failed.
@@ -103,7 +103,8 @@ pub enum FrameFault {
     Hash,
     /// The disk refused to read it.
     Unreadable,
-    /// Its bytes are those that were written, and make no frame: the writer's fault. No copy or parity helps.
+    /// Its bytes are those that were written, and make no frame: the writer's fault. No copy or
+    /// parity helps.
     Content,
 }
 
@@ -121,7 +122,8 @@ impl std::fmt::Display for FrameFault {
 /// Why a read gave no bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The range is not inside the extent (or the file), or longer than a read may be: the caller's fault.
+    /// The range is not inside the extent (or the file), or longer than a read may be: the caller's
+    /// fault.
     #[error("{length} bytes at {offset} cannot be read at once")]
     Range {
         /// Where.
@@ -153,7 +155,8 @@ pub enum VerifyError {
 /// Why raw bytes did not become an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// The range does not begin and end at blocks, or leaves the file: the caller's fault. Others may still come.
+    /// The range does not begin and end at blocks, or leaves the file: the caller's fault. Others
+    /// may still come.
     #[error("{length} bytes at {offset} are not whole blocks of the image")]
     Blocks {
         /// Where.

@@ -1,6 +1,7 @@
 //! The bytes of an image beside its frames: header, index, footer. Pure: numbers to bytes and back.
 //!
-//! INVARIANT: decoders take whatever a disk gives and answer an error; nothing is allocated for a length that was not checked.
+//! INVARIANT: decoders take whatever a disk gives and answer an error; nothing is allocated for a
+//! length that was not checked.
 //! Spec: docs/formats/image.md §2 to §5.
 
 pub(crate) mod footer;

@@ -72,7 +72,8 @@ impl FrameEncoder {
     /// Stores a frame's content.
     pub(crate) fn store(&mut self, content: Bytes) -> Stored {
         assert!(!content.is_empty() && content.len() <= FRAME_BYTES);
-        // A result that does not fit the scratch is an error of the compressor, and not worth storing either way.
+        // A result that does not fit the scratch is an error of the compressor, and not worth
+        // storing either way.
         self.scratch.clear();
         let compressed = self.compressor.compress_to_buffer(&content[..], &mut self.scratch);
         let (form, bytes) = match compressed {

@@ -30,7 +30,8 @@ pub struct Identity {
     pub extent: ExtentId,
     /// The extent's epoch when it was sealed.
     pub epoch: Epoch,
-    /// The last act on the extent that is in the image; records of the journal with a higher sequence lie above it.
+    /// The last act on the extent that is in the image; records of the journal with a higher
+    /// sequence lie above it.
     pub sequence: u64,
 }
 
@@ -56,7 +57,8 @@ pub struct ImageInfo {
 pub struct Sealed {
     /// What it says of itself.
     pub info: ImageInfo,
-    /// BLAKE3 of its file, by which its group will know it (docs/formats/group.md §3). The file does not say it.
+    /// BLAKE3 of its file, by which its group will know it (docs/formats/group.md §3). The file
+    /// does not say it.
     pub sum: ImageSum,
 }
 

@@ -1,13 +1,16 @@
 //! Sealed images: one extent as one immutable file that can check every byte it holds.
 //!
-//! Writes an image once and front to back, reads ranges of it, walks it for a scrub, gives out its raw bytes for parity,
-//! takes raw bytes back when it is rebuilt, and keeps a directory of images. Parity images are in the same directory, are taken in
-//! and given out the same way, and check themselves by their own format. Knows neither journal nor wire: who seals, when,
-//! and what an image is a member of is decided above.
+//! Writes an image once and front to back, reads ranges of it, walks it for a scrub, gives out its
+//! raw bytes for parity, takes raw bytes back when it is rebuilt, and keeps a directory of images.
+//! Parity images are in the same directory, are taken in and given out the same way, and check
+//! themselves by their own format. Knows neither journal nor wire: who seals, when, and what an
+//! image is a member of is decided above.
 //!
-//! What the bytes mean (`format`, `frame`, `encoder`, `map`, `assembly`) is pure; `driver` does the reading and writing.
+//! What the bytes mean (`format`, `frame`, `encoder`, `map`, `assembly`) is pure; `driver` does the
+//! reading and writing.
 //!
-//! INVARIANT: no byte is given out that was not compared with its hash; nothing is modified in place.
+//! INVARIANT: no byte is given out that was not compared with its hash; nothing is modified in
+//! place.
 //! Spec: docs/formats/image.md; docs/formats/group.md §5.
 
 #![forbid(unsafe_code)]

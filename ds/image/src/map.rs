@@ -1,6 +1,7 @@
 //! An opened image: where each byte of its content lies, and what every stored frame must hash to.
 //!
-//! Answers which bytes of the file a range needs, and makes content, or raw bytes, of them once they are read.
+//! Answers which bytes of the file a range needs, and makes content, or raw bytes, of them once
+//! they are read.
 //!
 //! INVARIANT: bytes of a frame come out only if the frame's hash is right.
 //! Spec: docs/formats/image.md §5.
@@ -91,7 +92,8 @@ pub(crate) fn entries_of(steps: &[impl Needs]) -> Range<usize> {
 }
 
 impl ImageMap {
-    /// Reads what surrounds the frames. `tail` is index and footer, of the length that `footer` says.
+    /// Reads what surrounds the frames. `tail` is index and footer, of the length that `footer`
+    /// says.
     ///
     /// # Errors
     /// Any [`FormatError`].
@@ -144,7 +146,8 @@ impl ImageMap {
         StoredFrame { frame, form, offset: u64::from(offset), stored_bytes, hash }
     }
 
-    /// Which pieces of which frames a range of content is. What lies behind the end of the content is left out.
+    /// Which pieces of which frames a range of content is. What lies behind the end of the content
+    /// is left out.
     ///
     /// # Errors
     /// [`ReadError::Range`].

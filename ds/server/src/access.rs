@@ -22,12 +22,13 @@ pub(crate) enum Wanted {
     Write,
 }
 
-/// Opens a handle that was shown from an address, and lets the request pass if it may. Waits for a lease, and for what metadata
-/// servers say of exports and layouts.
+/// Opens a handle that was shown from an address, and lets the request pass if it may. Waits for a
+/// lease, and for what metadata servers say of exports and layouts.
 ///
 /// # Errors
-/// As [`open`]; STALE if it was made for a layout that is not held any more, or got through what is no export now; ACCES if its export does not admit the address; JUKEBOX if what
-/// must be known is not told in time.
+/// As [`open`]; STALE if it was made for a layout that is not held any more, or got through what is
+/// no export now; ACCES if its export does not admit the address; JUKEBOX if what must be known is
+/// not told in time.
 pub(crate) async fn admit(
     core: &Core,
     file: &Fh3,
@@ -42,7 +43,8 @@ pub(crate) async fn admit(
         let age_steps = handle.issued.age_steps(core.handle_clock.at_ms(now_ms));
         let (Holder::Client { export, .. }, Some(question)) = (handle.holder, Question::about(&handle))
         else {
-            // It is made for each request, so it seems to be old only while another metadata server's clock takes over.
+            // It is made for each request, so it seems to be old only while another metadata
+            // server's clock takes over.
             return if age_steps <= HANDLE_FRESH_STEPS { Ok(handle) } else { Err(Nfsstat3::Jukebox) };
         };
         let admission = identity.admission(export, from);
@@ -51,7 +53,8 @@ pub(crate) async fn admit(
             if core.currency.is_at(came_ms) && !is_outdated {
                 return Err(refused(core, admission, export, from));
             }
-            // The list may have become longer a moment ago; one that was outdated for too long judges nothing.
+            // The list may have become longer a moment ago; one that was outdated for too long
+            // judges nothing.
             tokio::select! {
                 biased;
                 () = core.currency.reaches(came_ms) => continue,
@@ -65,7 +68,8 @@ pub(crate) async fn admit(
     Err(Nfsstat3::Jukebox)
 }
 
-/// An address that is not admitted is told so, and gets its data in band if a metadata server knows it by another one.
+/// An address that is not admitted is told so, and gets its data in band if a metadata server knows
+/// it by another one.
 fn refused(core: &Core, admission: Admission, export: u16, from: IpAddr) -> Nfsstat3 {
     if admission == Admission::NoExport {
         return Nfsstat3::Stale;
@@ -77,8 +81,9 @@ fn refused(core: &Core, admission: Admission, export: u16, from: IpAddr) -> Nfss
 /// Opens a handle, and checks that it allows what is wanted.
 ///
 /// # Errors
-/// BADHANDLE if it was not made by a metadata server; STALE if it was made for another data server, by an earlier version, or under a key that
-/// is used no longer; ACCES if it is not for what is wanted.
+/// BADHANDLE if it was not made by a metadata server; STALE if it was made for another data server,
+/// by an earlier version, or under a key that is used no longer; ACCES if it is not for what is
+/// wanted.
 fn open(identity: &Identity, file: &Fh3, wanted: Wanted) -> Result<DsHandle, Nfsstat3> {
     let handle = identity.open(file.as_bytes()).map_err(|error| {
         tracing::debug!(%error, "handle refused");
@@ -90,7 +95,8 @@ fn open(identity: &Identity, file: &Fh3, wanted: Wanted) -> Result<DsHandle, Nfs
     }
     match wanted {
         Wanted::Write if !handle.mode.writes() => Err(Nfsstat3::Acces),
-        // STALE: a client that has since opened the file for reading as well asks for another one, which reads.
+        // STALE: a client that has since opened the file for reading as well asks for another one,
+        // which reads.
         Wanted::Read if matches!(handle.holder, Holder::Client { reads: false, .. }) => Err(Nfsstat3::Stale),
         Wanted::Read | Wanted::Write => Ok(handle),
     }

@@ -1,6 +1,7 @@
 //! From which addresses exports admit clients, as metadata servers tell it.
 //!
-//! A handle names the export that its layout was got through. A host elsewhere that shows it was not given it.
+//! A handle names the export that its layout was got through. A host elsewhere that shows it was
+//! not given it.
 //!
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §8.
 
@@ -57,8 +58,9 @@ impl Admits {
         self.version
     }
 
-    /// Whether the export is there and admits the address. Whether it may be written through is not looked at: while an export is being
-    /// restricted to reading, clients write what they still have to, and then epochs end their handles.
+    /// Whether the export is there and admits the address. Whether it may be written through is not
+    /// looked at: while an export is being restricted to reading, clients write what they still
+    /// have to, and then epochs end their handles.
     pub(crate) fn admission(&self, export: u16, from: IpAddr) -> Admission {
         let Ok(place) = self.exports.binary_search_by_key(&export, |(export, _)| *export) else {
             return Admission::NoExport;
@@ -89,7 +91,8 @@ impl Currency {
         self.told.notify_waiters();
     }
 
-    /// A metadata server said, asked at `asked_ms`, that another list is in force, which is not here yet.
+    /// A metadata server said, asked at `asked_ms`, that another list is in force, which is not
+    /// here yet.
     pub(crate) fn doubt(&self, asked_ms: u64) {
         let since_ms = asked_ms.max(CURRENT + 1);
         // It counts from the first time.

@@ -1,7 +1,9 @@
-//! What time it is: the machine's wall clock while the cluster agrees with it, else the cluster's time. WRITEs are dated by it.
+//! What time it is: the machine's wall clock while the cluster agrees with it, else the cluster's
+//! time. WRITEs are dated by it.
 //!
-//! A metadata server is shown this machine's clock and answers what counts, every few seconds. Between two answers this machine's monotonic
-//! clock goes on from there, so that a wall clock that is set wrong dates nothing.
+//! A metadata server is shown this machine's clock and answers what counts, every few seconds.
+//! Between two answers this machine's monotonic clock goes on from there, so that a wall clock that
+//! is set wrong dates nothing.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -44,7 +46,8 @@ impl SteeredClock {
     /// It was `unix_ns` at some moment since `sent_ns` of [`Self::passed_ns`].
     fn told(&self, sent_ns: u64, unix_ns: u64) {
         let now_ns = self.passed_ns();
-        // Time that is suspended is counted by itself, in milliseconds: the sum may go back a little.
+        // Time that is suspended is counted by itself, in milliseconds: the sum may go back a
+        // little.
         let took_ns = now_ns.checked_sub(sent_ns).filter(|took_ns| *took_ns <= CLOCK_AGREE_NS);
         let Some(took_ns) = took_ns else { return }; // It says too little about when that was.
         let middle_ns = sent_ns + took_ns / 2;

@@ -1,8 +1,9 @@
-//! The control port: what metadata servers tell and ask this data server, what homes tell it as their backup, and what others want
-//! of its images.
+//! The control port: what metadata servers tell and ask this data server, what homes tell it as
+//! their backup, and what others want of its images.
 //!
-//! INVARIANT: nothing but NULL, HELLO and AUTH is answered, or decoded, on a connection whose other end has not proved what it
-//! is; and nothing that such a node may not call (`wire_nfs::control::roles`).
+//! INVARIANT: nothing but NULL, HELLO and AUTH is answered, or decoded, on a connection whose other
+//! end has not proved what it is; and nothing that such a node may not call
+//! (`wire_nfs::control::roles`).
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 use std::collections::HashMap;
@@ -144,7 +145,8 @@ async fn carry_out(core: &Arc<Core>, procedure: Procedure, args: Bytes) -> Optio
                 let dropped = known(core, core.store.drop_extent(id_of(ask.extent), Epoch(ask.epoch)).await)?;
                 let server = core.server().map(|own| own.0);
                 tracing::debug!(server, extent = %id_of(ask.extent), asked = ask.epoch, known = dropped.epoch, "dropped");
-                // One from an earlier stay changed nothing: we may be home again, and owe backups what was written since.
+                // One from an earlier stay changed nothing: we may be home again, and owe backups
+                // what was written since.
                 if dropped.epoch == ask.epoch {
                     core.copies.forget(id_of(ask.extent));
                 }
@@ -176,7 +178,8 @@ async fn by_a_neighbour(
     procedure: Procedure,
     args: Bytes,
 ) -> Option<Result<Writer, XdrError>> {
-    // A replica that lacks something, or may, must not count as one that has it, nor give it to others.
+    // A replica that lacks something, or may, must not count as one that has it, nor give it to
+    // others.
     let is_of_journal =
         !matches!(procedure, Procedure::ReadImage | Procedure::PutImage | Procedure::EndImage);
     match core.judgement() {
@@ -223,7 +226,8 @@ async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
         kept.opened(core).await.map_err(|_| Refusal::Busy)?;
     }
     let (own, keep_bytes) = (Arc::clone(core), ask.keep_bytes);
-    // Backups cut while the journal takes it here. Only now: one that joined before must get the record.
+    // Backups cut while the journal takes it here. Only now: one that joined before must get the
+    // record.
     let send = move |sequence| {
         if let Some(kept) = own.copies.find(extent) {
             kept.send_cut(&own, sequence, keep_bytes);
@@ -237,8 +241,10 @@ async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
     Ok(done)
 }
 
-/// Nobody forgets what we are to serve before we have shown that it is here and that the disk gives it: a disk that refuses reads would be met by a client's READ only,
-/// when there is no other copy any more. The start of an extent's data stands for the rest: a failover must not wait for all of them to be read.
+/// Nobody forgets what we are to serve before we have shown that it is here and that the disk gives
+/// it: a disk that refuses reads would be met by a client's READ only, when there is no other copy
+/// any more. The start of an extent's data stands for the rest: a failover must not wait for all of
+/// them to be read.
 async fn prove(core: &Core, ask: &AtEpoch) -> Result<KnownEpoch, Refusal> {
     match core.judgement() {
         Judgement::Unknown => return Err(Refusal::Busy),
@@ -276,7 +282,8 @@ fn sizes(core: &Core, ask: &SizeOf) -> Sizes {
             held_bytes: size.held_bytes,
             epoch: size.epoch.0,
             mtime_unix_ns: match size.mtime_unix_ns {
-                // Written before the start, at a time that is not kept: no later than that, at least.
+                // Written before the start, at a time that is not kept: no later than that, at
+                // least.
                 0 if size.change != 0 => core.started_unix_ns,
                 known => known,
             },

@@ -1,11 +1,14 @@
-//! The copies of the extents that this server is home of: who keeps them, and that they get all there is.
+//! The copies of the extents that this server is home of: who keeps them, and that they get all
+//! there is.
 //!
-//! `member` decides, `call` talks to backups and metadata servers, `drive` brings both together, one task an extent that has
-//! something to do. What a request needs is here: [`ready`] before a WRITE, [`ExtentCopies::send`] beside it, and
-//! [`ExtentCopies::settle`] before anything is called stable.
+//! `member` decides, `call` talks to backups and metadata servers, `drive` brings both together,
+//! one task an extent that has something to do. What a request needs is here: [`ready`] before a
+//! WRITE, [`ExtentCopies::send`] beside it, and [`ExtentCopies::settle`] before anything is called
+//! stable.
 //!
-//! INVARIANT: the copies of an extent are looked up after a WRITE has its sequence. So a backup that joins either gets its record,
-//! or finds it in the index once the sequence has risen above it.
+//! INVARIANT: the copies of an extent are looked up after a WRITE has its sequence. So a backup
+//! that joins either gets its record, or finds it in the index once the sequence has risen above
+//! it.
 //! Spec: docs/protocol/replicate.md §2, §3.
 
 mod call;
@@ -40,8 +43,8 @@ pub(crate) async fn ready(
     copies.opened(core).await.map(|()| Some(copies))
 }
 
-/// Learns from a metadata server which copies are in force: a handle from before we were started, and from before a change that our
-/// journal tells of, may name others.
+/// Learns from a metadata server which copies are in force: a handle from before we were started,
+/// and from before a change that our journal tells of, may name others.
 ///
 /// # Errors
 /// `Deposed` if another data server is home; `Late` if no metadata server tells.
@@ -61,8 +64,8 @@ pub(crate) async fn learn(core: &Arc<Core>, extent: ExtentId) -> Result<(), Sett
     }
 }
 
-/// A metadata server has said that somebody else is home, when `epoch` was the highest that was known here: every handle up to that
-/// is refused. We may be home again at a higher one.
+/// A metadata server has said that somebody else is home, when `epoch` was the highest that was
+/// known here: every handle up to that is refused. We may be home again at a higher one.
 pub(crate) async fn depose(core: &Core, extent: ExtentId, epoch: Epoch) {
     tracing::warn!(%extent, "another data server is home now");
     core.copies.forget_below(extent, epoch.next());
@@ -71,8 +74,8 @@ pub(crate) async fn depose(core: &Core, extent: ExtentId, epoch: Epoch) {
     }
 }
 
-/// The copies to settle before a COMMIT under this handle is answered. Where none are known nothing was written since we
-/// became home: there is nothing to promise.
+/// The copies to settle before a COMMIT under this handle is answered. Where none are known nothing
+/// was written since we became home: there is nothing to promise.
 pub(crate) fn to_commit(core: &Core, handle: &DsHandle) -> Option<Arc<ExtentCopies>> {
     core.copies.find(handle.extent)?;
     core.copies.tell(handle.extent, &Told::by_handle(handle))

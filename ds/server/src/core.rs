@@ -1,4 +1,5 @@
-//! What all requests of a data server share: the store, the lease, what handles are judged by, the counters.
+//! What all requests of a data server share: the store, the lease, what handles are judged by, the
+//! counters.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -228,14 +229,15 @@ impl Core {
         UnderWay(self)
     }
 
-    /// Whether clients wait for something, or did a moment ago: between two requests of a busy client there is nothing.
+    /// Whether clients wait for something, or did a moment ago: between two requests of a busy
+    /// client there is nothing.
     pub(crate) fn is_busy(&self) -> bool {
         let now_ms = self.env.clock.monotonic_ms();
         self.clients.load(Ordering::Relaxed) != 0 || now_ms < self.client_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Waits for what sealing has made, or taken from journals, to be paid for: more dearly while clients have work, so that it stands
-    /// back. A store that runs out of room does not wait.
+    /// Waits for what sealing has made, or taken from journals, to be paid for: more dearly while
+    /// clients have work, so that it stands back. A store that runs out of room does not wait.
     pub(crate) async fn seal_pass(&self, bytes: u64) {
         if self.is_pressed() {
             return;
@@ -296,8 +298,9 @@ impl Core {
     /// Who we are, if a request may be served.
     ///
     /// # Errors
-    /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not. STALE once the disk
-    /// has failed, and while it hangs: the client comes back for another layout at once.
+    /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its
+    /// layout is not. STALE once the disk has failed, and while it hangs: the client comes back for
+    /// another layout at once.
     fn serving_at(&self, now_ms: u64) -> Result<Arc<Identity>, Nfsstat3> {
         if self.has_failed() {
             return Err(Nfsstat3::Stale);
@@ -308,8 +311,9 @@ impl Core {
         self.identity.read().clone().ok_or(Nfsstat3::Jukebox)
     }
 
-    /// Who we are, and the time (as [`lease_now_ms`](Self::lease_now_ms)) at which we may serve a client's request. One that comes while
-    /// there is no lease waits a while for it: a client that was told to ask again would sit for five seconds first.
+    /// Who we are, and the time (as [`lease_now_ms`](Self::lease_now_ms)) at which we may serve a
+    /// client's request. One that comes while there is no lease waits a while for it: a client that
+    /// was told to ask again would sit for five seconds first.
     ///
     /// # Errors
     /// JUKEBOX if there is none for too long.
@@ -345,8 +349,9 @@ impl Core {
         self.store.instance().wrapping_add(self.lease.term()).to_be_bytes()
     }
 
-    /// Looks at an error for what it says about the store. After a failed write or flush nobody knows what the disk holds: this
-    /// server ends its lease at once, so that replicas become primary of its extents, and serves nothing until a restart.
+    /// Looks at an error for what it says about the store. After a failed write or flush nobody
+    /// knows what the disk holds: this server ends its lease at once, so that replicas become
+    /// primary of its extents, and serves nothing until a restart.
     pub(crate) fn note(&self, error: &ChangeError) {
         if let ChangeError::Failed(reason) = error {
             self.fail(&reason.to_string());
@@ -393,7 +398,8 @@ impl Core {
         self.failure.get().cloned().or_else(|| self.watch.reason())
     }
 
-    /// A metadata server has judged what this start found, and nothing is missing. That is on stable storage.
+    /// A metadata server has judged what this start found, and nothing is missing. That is on
+    /// stable storage.
     pub(crate) fn set_complete(&self) {
         *self.judgement.write() = Judgement::Complete;
     }

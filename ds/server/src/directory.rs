@@ -1,5 +1,5 @@
-//! The other nodes: data servers by their id, with a connection to each that is used, and the metadata server that gave the
-//! lease.
+//! The other nodes: data servers by their id, with a connection to each that is used, and the
+//! metadata server that gave the lease.
 //!
 //! Spec: docs/protocol/control.md §2.
 

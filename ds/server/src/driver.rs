@@ -50,7 +50,8 @@ pub struct DsConfig {
     pub seal_bytes_per_s: u64,
     /// Bytes per second of images that are made again here; 0: as fast as it goes.
     pub repair_bytes_per_s: u64,
-    /// How long a walk through all data, to compare them with their checksums, should take; 0: there is none.
+    /// How long a walk through all data, to compare them with their checksums, should take; 0:
+    /// there is none.
     pub scrub_period_ms: u64,
     /// Bytes per second that it reads at most.
     pub scrub_bytes_per_s: u64,
@@ -111,8 +112,8 @@ pub struct DataServer {
 }
 
 impl DataServer {
-    /// Starts: opens or formats the store, listens, and begins to look for a metadata server. Nothing is served before one
-    /// has given a lease.
+    /// Starts: opens or formats the store, listens, and begins to look for a metadata server.
+    /// Nothing is served before one has given a lease.
     ///
     /// # Errors
     /// [`StartError`].

@@ -1,9 +1,11 @@
 //! The data port: NFS version 3 as a stock Linux client speaks it to a data server.
 //!
-//! READ, WRITE, COMMIT and NULL; the other procedures fail with NOTSUPP in their own shape. The capability in the handle
-//! and the address that it is shown from decide, so any user of AUTH_SYS, and nobody in particular, may call.
+//! READ, WRITE, COMMIT and NULL; the other procedures fail with NOTSUPP in their own shape. The
+//! capability in the handle and the address that it is shown from decide, so any user of AUTH_SYS,
+//! and nobody in particular, may call.
 //!
-//! QUIRK(linux): kernels probe each data server for NFSACL and LOCALIO: other programs must be refused politely.
+//! QUIRK(linux): kernels probe each data server for NFSACL and LOCALIO: other programs must be
+//! refused politely.
 //!
 //! Spec: RFC 1813 §3; RFC 5531 §9.
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The clock of metadata servers that handles are made by, as far as it is known here.
 ///
-/// INVARIANT: it is not behind theirs by a millisecond: a handle that was made just now is never of the future.
+/// INVARIANT: it is not behind theirs by a millisecond: a handle that was made just now is never of
+/// the future.
 #[derive(Debug, Default)]
 pub(crate) struct HandleClock {
     /// To be added to our clock, wrapping.
@@ -14,7 +15,8 @@ pub(crate) struct HandleClock {
 }
 
 impl HandleClock {
-    /// A metadata server that was asked at `asked_ms` of our clock says what its clock showed then, or a little later.
+    /// A metadata server that was asked at `asked_ms` of our clock says what its clock showed then,
+    /// or a little later.
     pub(crate) fn set(&self, told_ms: u64, asked_ms: u64) {
         // What it showed and our own time are both rounded down.
         let ahead_ms = told_ms.wrapping_add(1).wrapping_sub(asked_ms);

@@ -1,10 +1,12 @@
 //! Whether the layout that a handle was made for is still held, as far as this server was told.
 //!
-//! A handle that was made a moment ago is good by itself. After that a metadata server must have said, not long ago, that the
-//! layout is held; active handles are asked about before that runs out, so that no request waits. What was said is kept in a table
-//! of fixed size without locks: one word for each, found by a keyed hash of what the handle names. `ask.rs` does the asking.
+//! A handle that was made a moment ago is good by itself. After that a metadata server must have
+//! said, not long ago, that the layout is held; active handles are asked about before that runs
+//! out, so that no request waits. What was said is kept in a table of fixed size without locks: one
+//! word for each, found by a keyed hash of what the handle names. `ask.rs` does the asking.
 //!
-//! INVARIANT: no handle is good for longer than [`HELD_S_MAX`], or while it is fresh, after its layout ended.
+//! INVARIANT: no handle is good for longer than [`HELD_S_MAX`], or while it is fresh, after its
+//! layout ended.
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §7.
 
 pub(crate) mod ask;
@@ -25,17 +27,20 @@ const WAYS: usize = 4;
 const SETS: usize = HOLDERS_KNOWN_MAX / WAYS;
 const _: () = assert!(SETS.is_power_of_two(), "a set is some bits of a hash");
 
-/// A word of the table, from the lowest bit: 2 of the verdict, 1 whether it is asked about, 27 of the second, 34 of the hash.
+/// A word of the table, from the lowest bit: 2 of the verdict, 1 whether it is asked about, 27 of
+/// the second, 34 of the hash.
 const ASKED: u64 = 1 << 2;
 const SECOND_AT: u32 = 3;
 const SECOND_MASK: u64 = (1 << 27) - 1;
 const HASH_AT: u32 = 30;
 
-/// What a handle's goodness depends on, but for its age: handles of one grant, and of one step of time.
+/// What a handle's goodness depends on, but for its age: handles of one grant, and of one step of
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     pub(crate) name: HolderName,
-    /// When the handle was made. Part of it so that a refusal never meets a layout that the client got later.
+    /// When the handle was made. Part of it so that a refusal never meets a layout that the client
+    /// got later.
     pub(crate) issued: u32,
 }
 

@@ -1,10 +1,13 @@
-//! The images of this server, and every image that its journal names: the directory they are in, and how their bytes are got at.
+//! The images of this server, and every image that its journal names: the directory they are in,
+//! and how their bytes are got at.
 //!
-//! Content is read from the image here; if there is none, or a frame of it is bad, from where the group's record says; if that
-//! fails, it is computed from the rest of the group. `serve` is what other servers ask for, `encode` and `rebuild` make images that
-//! metadata servers want, `mend` writes bad frames anew. When and what is sealed is not decided here.
+//! Content is read from the image here; if there is none, or a frame of it is bad, from where the
+//! group's record says; if that fails, it is computed from the rest of the group. `serve` is what
+//! other servers ask for, `encode` and `rebuild` make images that metadata servers want, `mend`
+//! writes bad frames anew. When and what is sealed is not decided here.
 //!
-//! INVARIANT: content that comes out was compared with the hashes that the image's root vouches for.
+//! INVARIANT: content that comes out was compared with the hashes that the image's root vouches
+//! for.
 //! Spec: docs/protocol/seal.md §5.
 
 pub(crate) mod content;
@@ -87,7 +90,8 @@ pub(crate) struct Turn<'a> {
     _turn: SemaphorePermit<'a>,
 }
 
-/// When images were made here for a metadata server, or another one: a question that is older says nothing about them.
+/// When images were made here for a metadata server, or another one: a question that is older says
+/// nothing about them.
 #[derive(Default)]
 struct Touched {
     clock: u64,
@@ -187,8 +191,8 @@ impl Images {
         deleted
     }
 
-    /// The group of an image that is, or should be, here, as a metadata server says now, and the slot that is ours: one of two copies
-    /// has the same name.
+    /// The group of an image that is, or should be, here, as a metadata server says now, and the
+    /// slot that is ours: one of two copies has the same name.
     pub(crate) async fn group_of(&self, image: ImageId) -> Result<Found, NoGroup> {
         let now_ms = self.env.clock.monotonic_ms();
         let mut found = self.groups.ask(&self.directory, image, now_ms).await?;

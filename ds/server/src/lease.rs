@@ -1,7 +1,8 @@
 //! Whether this server may serve: the lease that metadata servers give it.
 //!
-//! INVARIANT: a lease counts from when the call that renewed it was *sent*, and ends before its whole time is over, so it ends here before it
-//! ends there, by clocks that go at somewhat different rates.
+//! INVARIANT: a lease counts from when the call that renewed it was *sent*, and ends before its
+//! whole time is over, so it ends here before it ends there, by clocks that go at somewhat
+//! different rates.
 //! Spec: docs/protocol/control.md §2.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,8 @@ use tokio::sync::futures::Notified;
 
 use crate::limits::LEASE_MARGIN_PARTS;
 
-/// The lease of one data server. Times are monotonic milliseconds of one clock, with those for which the machine was suspended.
+/// The lease of one data server. Times are monotonic milliseconds of one clock, with those for
+/// which the machine was suspended.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     /// First millisecond at which it does not hold any more.
@@ -38,13 +40,14 @@ impl Lease {
         self.renewed.notify_waiters();
     }
 
-    /// Returns when it is renewed. Whoever looks whether it holds asks for this first, so that no renewal is missed.
+    /// Returns when it is renewed. Whoever looks whether it holds asks for this first, so that no
+    /// renewal is missed.
     pub(crate) fn renewed(&self) -> Notified<'_> {
         self.renewed.notified()
     }
 
-    /// Another number after each time without a lease. Somebody else may have served our extents meanwhile, so what clients
-    /// wrote before and did not commit may be gone.
+    /// Another number after each time without a lease. Somebody else may have served our extents
+    /// meanwhile, so what clients wrote before and did not commit may be gone.
     pub(crate) fn term(&self) -> u64 {
         self.gained.load(Ordering::SeqCst).saturating_sub(1)
     }
@@ -54,7 +57,8 @@ impl Lease {
         self.until_ms.store(0, Ordering::SeqCst);
     }
 
-    /// It holds no more, whatever answers to earlier calls still come: this start serves nothing any more.
+    /// It holds no more, whatever answers to earlier calls still come: this start serves nothing
+    /// any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         // Requests that wait for a renewal look again.

@@ -1,13 +1,17 @@
-//! The data server: NFS version 3 READ, WRITE and COMMIT on extents, straight from stock Linux clients.
+//! The data server: NFS version 3 READ, WRITE and COMMIT on extents, straight from stock Linux
+//! clients.
 //!
-//! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing. While it is young no
-//! lookup is needed to authorise it; later a metadata server says now and then that its layout is held (`holding`). A metadata server gives the lease without which nothing is served, and fences through the control port.
-//! Extents that rest are sealed as images, which groups of servers protect (`seal`, `images`). All that is kept is read again and again
-//! and compared with its checksums (`scrub`).
+//! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or
+//! writing. While it is young no lookup is needed to authorise it; later a metadata server says now
+//! and then that its layout is held (`holding`). A metadata server gives the lease without which
+//! nothing is served, and fences through the control port. Extents that rest are sealed as images,
+//! which groups of servers protect (`seal`, `images`). All that is kept is read again and again and
+//! compared with its checksums (`scrub`).
 //!
-//! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease. What is answered as stable
-//! is on stable storage here and on every backup of the extent.
-//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
+//! INVARIANT: every request is answered, or its connection is dropped; none is served without a
+//! lease. What is answered as stable is on stable storage here and on every backup of the extent.
+//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md; docs/protocol/replicate.md;
+//! docs/protocol/seal.md.
 
 #![forbid(unsafe_code)]
 

@@ -15,7 +15,8 @@ pub const READ_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
 /// A request that waited this long for the server's lease to come back is answered JUKEBOX.
 pub const LEASE_WAIT_MS_MAX: u64 = 4_000;
 
-/// A handle is good by itself until it is more than so many steps (`layout::handle::ISSUE_UNIT_MS`) old: 48 to 64 s.
+/// A handle is good by itself until it is more than so many steps (`layout::handle::ISSUE_UNIT_MS`)
+/// old: 48 to 64 s.
 pub const HANDLE_FRESH_STEPS: u32 = 3;
 
 /// From so many steps on it is asked about when it is used, so that nobody waits later.
@@ -27,7 +28,8 @@ pub const HELD_S_MAX: u64 = 60;
 /// and asked again, by the way, when that was said so long ago.
 pub const HELD_RENEW_S: u64 = 30;
 
-/// That a layout ended is believed for so long: who shows its handle meanwhile is refused without a question.
+/// That a layout ended is believed for so long: who shows its handle meanwhile is refused without a
+/// question.
 pub const GONE_S_MAX: u64 = 10;
 
 /// Holders of layouts of which it is remembered what was said of them, 8 bytes each.
@@ -36,13 +38,15 @@ pub const HOLDERS_KNOWN_MAX: usize = 131_072;
 /// Holders that are being asked about at a time. A request about a further one is answered JUKEBOX.
 pub const QUESTIONS_MAX: usize = 8_192;
 
-/// A request that waited this long to hear whether its layout is held, or whether its export admits it, is answered JUKEBOX.
+/// A request that waited this long to hear whether its layout is held, or whether its export admits
+/// it, is answered JUKEBOX.
 pub const HELD_WAIT_MS_MAX: u64 = 4_000;
 
 /// Pause before it is asked again whether layouts are held, after a call that came to nothing.
 pub const HELD_PAUSE_MS: u64 = 100;
 
-/// A list of exports that is known not to be in force any more judges client requests for so long, while the one that is cannot be had.
+/// A list of exports that is known not to be in force any more judges client requests for so long,
+/// while the one that is cannot be had.
 pub const EXPORTS_OUTDATED_MS_MAX: u64 = 60_000;
 
 /// Times that a request is looked at again because it waited, before it is answered JUKEBOX.
@@ -54,7 +58,8 @@ pub const READ_WAIT_MS_MAX: u64 = 4_000;
 /// Connections of clients.
 pub const CONNECTIONS_MAX: usize = 4096;
 
-/// Bytes of requests of clients that are received or under way, over all connections: of all data servers of a process together.
+/// Bytes of requests of clients that are received or under way, over all connections: of all data
+/// servers of a process together.
 pub const WRITE_BYTES_IN_FLIGHT_MAX: usize = env_transport::DATA_BYTES_MAX;
 
 /// Bytes of answers to clients that are being made or not taken, likewise.
@@ -98,7 +103,8 @@ pub const WATCH_PLACES: usize = 1024;
 /// A backup that has not answered for so long is replaced.
 pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
 
-/// Pause before a backup is told again what our own journal did not give: the scrub is at it meanwhile.
+/// Pause before a backup is told again what our own journal did not give: the scrub is at it
+/// meanwhile.
 pub const UNREADABLE_PAUSE_MS: u64 = 500;
 
 /// Pause before a call to a backup, or about one, is made again.
@@ -110,8 +116,8 @@ pub const BACKUP_FULL_PAUSE_MS: u64 = 1_000;
 /// How long a WRITE or COMMIT waits for the backups of its extent before it is answered JUKEBOX.
 pub const SETTLE_MS_MAX: u64 = 12_000;
 
-/// Extents of which a metadata server is being told at a time that something lies above their image; a WRITE to a further one is
-/// answered JUKEBOX.
+/// Extents of which a metadata server is being told at a time that something lies above their
+/// image; a WRITE to a further one is answered JUKEBOX.
 pub const THAWS_MAX: usize = 4_096;
 
 /// Of these, calls that are under way.
@@ -124,7 +130,8 @@ pub const PROMISED_KNOWN_MAX: usize = 65_536;
 /// Pause before such a call is made again.
 pub const THAW_PAUSE_MS: u64 = 50;
 
-/// Questions to a metadata server, one for each READ that a reader answers, that are under way at a time. Further READs wait.
+/// Questions to a metadata server, one for each READ that a reader answers, that are under way at a
+/// time. Further READs wait.
 pub const REST_CALLS_MAX: usize = 64;
 
 /// How long a READ waits for the answer before it is answered JUKEBOX.
@@ -133,7 +140,8 @@ pub const REST_MS_MAX: u64 = 4_000;
 /// Pause before such a question is asked again.
 pub const REST_PAUSE_MS: u64 = 100;
 
-/// Times that a WRITE meets another image than the one it was waiting for, before it is answered JUKEBOX.
+/// Times that a WRITE meets another image than the one it was waiting for, before it is answered
+/// JUKEBOX.
 pub const THAW_IMAGES_MAX: usize = 8;
 
 /// How long a backup waits for its home to say an extent again.
@@ -154,8 +162,9 @@ pub const FILL_BYTES_PER_S: u64 = 64 << 20;
 /// Extents whose backups are remembered; beyond, those are forgotten that have nothing under way.
 pub const COPIES_KNOWN_MAX: usize = 16_384;
 
-/// Bytes per second of extents that are sealed, and of parity that is made, unless somebody says otherwise. With this, writing on a
-/// machine that has all of a cluster's servers on two processors costs less than a fifth of its speed (docs/bench.md).
+/// Bytes per second of extents that are sealed, and of parity that is made, unless somebody says
+/// otherwise. With this, writing on a machine that has all of a cluster's servers on two processors
+/// costs less than a fifth of its speed (docs/bench.md).
 pub const SEAL_BYTES_PER_S: u64 = 32 << 20;
 
 /// How often this server looks for extents to seal, and for images to show.
@@ -167,7 +176,8 @@ pub const SEAL_ROUND_MAX: usize = 16;
 /// An extent that could not be sealed is left alone for so long.
 pub const SEAL_RETRY_MS: u64 = 30_000;
 
-/// An extent that is somebody else's is left alone for so long; so is one that was sealed and waits for its group.
+/// An extent that is somebody else's is left alone for so long; so is one that was sealed and waits
+/// for its group.
 pub const SEAL_AGAIN_MS: u64 = 600_000;
 
 /// For so long after a client's last request the server counts as busy.
@@ -176,7 +186,8 @@ pub const CLIENT_LINGERS_MS: u64 = 100;
 /// While clients wait, sealing goes at one part in so many of its pace.
 pub const SEAL_BUSY_PARTS: u64 = 4;
 
-/// A store with less than one part in so many free seals as fast as it can, whoever waits: images need less room than journals.
+/// A store with less than one part in so many free seals as fast as it can, whoever waits: images
+/// need less room than journals.
 pub const PRESSED_PARTS: u64 = 4;
 
 /// Bytes of an extent that sealing holds at a time.
@@ -191,7 +202,8 @@ pub const SHOW_WAITING_MS: u64 = 2_000;
 /// Images that a home tells its backups of, or takes into use, in one round.
 pub const SAY_ROUND_MAX: usize = 16;
 
-/// A home that has told a metadata server that an image is in use, and was not believed, says it all again after so long.
+/// A home that has told a metadata server that an image is in use, and was not believed, says it
+/// all again after so long.
 pub const SAY_AGAIN_MS: u64 = 10_000;
 
 /// Images that are put into use at a time.
@@ -279,7 +291,8 @@ pub const SCRUB_EMPTY_MS_MAX: u64 = 10_000;
 /// How often it is noted how far the scrub is.
 pub const SCRUB_NOTE_MS: u64 = 10_000;
 
-/// Pause before a metadata server that could not be reached, or did not know what to do with us, is called again.
+/// Pause before a metadata server that could not be reached, or did not know what to do with us, is
+/// called again.
 pub const REGISTER_PAUSE_MS: u64 = 200;
 
 /// A lease shorter than this would leave no time to renew it; one longer would outlive any use.
@@ -287,8 +300,8 @@ pub const LEASE_MS_MIN: u32 = 100;
 /// See [`LEASE_MS_MIN`].
 pub const LEASE_MS_MAX: u32 = 600_000;
 
-/// One of so many parts of a lease is not used: clocks of metadata servers may go faster than this server's, by a third
-/// (docs/protocol/raft.md, What reads assume of clocks).
+/// One of so many parts of a lease is not used: clocks of metadata servers may go faster than this
+/// server's, by a third (docs/protocol/raft.md, What reads assume of clocks).
 pub const LEASE_MARGIN_PARTS: u32 = 4;
 
 /// RPC and NFS headers around the data of a WRITE.
@@ -336,7 +349,8 @@ const _: () = assert!(
     "the store's frame is the image's"
 );
 
-/// A connection shows within this time that it is of those whom the port is for: with a handle that is good, or the handshake.
+/// A connection shows within this time that it is of those whom the port is for: with a handle that
+/// is good, or the handshake.
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
 
 /// Bounds of the data port.

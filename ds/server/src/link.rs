@@ -1,6 +1,8 @@
-//! Calls of the control protocol from this data server: to metadata servers, and to other data servers.
+//! Calls of the control protocol from this data server: to metadata servers, and to other data
+//! servers.
 //!
-//! INVARIANT: nothing is sent before the other end has proved that it is the kind of node that was called.
+//! INVARIANT: nothing is sent before the other end has proved that it is the kind of node that was
+//! called.
 //! Spec: docs/protocol/control.md §1.
 
 use std::net::SocketAddr;

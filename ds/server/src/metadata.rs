@@ -1,7 +1,8 @@
-//! Questions to the metadata server that a READ waits for: whether an extent is at rest, and where a file ends.
+//! Questions to the metadata server that a READ waits for: whether an extent is at rest, and where
+//! a file ends.
 //!
-//! They are asked again until the metadata server that leads answers, for as long as a READ may wait. Nothing that it says is
-//! kept: it holds for READs that came before it was asked.
+//! They are asked again until the metadata server that leads answers, for as long as a READ may
+//! wait. Nothing that it says is kept: it holds for READs that came before it was asked.
 //!
 //! Spec: docs/protocol/control.md §6; docs/protocol/seal.md §11.
 

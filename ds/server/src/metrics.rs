@@ -1,7 +1,7 @@
 //! Counters of a data server, for Prometheus and for the heartbeat.
 //!
-//! Families have the names and words of the metadata server's, under `role="ds"`. Several data servers of one process are told
-//! apart by the labels of the sub-registries they are given.
+//! Families have the names and words of the metadata server's, under `role="ds"`. Several data
+//! servers of one process are told apart by the labels of the sub-registries they are given.
 
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
@@ -175,7 +175,8 @@ impl Metrics {
         self.handles_refused.inc();
     }
 
-    /// A handle was shown from where it may not come from. An operator who has forgotten an address of a client looks for that.
+    /// A handle was shown from where it may not come from. An operator who has forgotten an address
+    /// of a client looks for that.
     pub(crate) fn address_refused(&self, export: u16, from: IpAddr) {
         let times = self.addresses_refused.inc() + 1;
         if times.is_power_of_two() {

@@ -1,10 +1,12 @@
 //! READ of an extent whose home is another server: a client's second mirror.
 //!
-//! We have nothing of the extent that would tell whether something was written since it was sealed: the home may be alive, and only this
-//! client cannot reach it. So each READ asks the metadata server, which has heard of every WRITE above the image before that was
-//! answered. Nothing that it says is kept: whoever opens the file after somebody closed it must see what was written.
+//! We have nothing of the extent that would tell whether something was written since it was sealed:
+//! the home may be alive, and only this client cannot reach it. So each READ asks the metadata
+//! server, which has heard of every WRITE above the image before that was answered. Nothing that it
+//! says is kept: whoever opens the file after somebody closed it must see what was written.
 //!
-//! INVARIANT: bytes go out only if, at some moment after the READ came, the image said every byte that was ever promised of the extent.
+//! INVARIANT: bytes go out only if, at some moment after the READ came, the image said every byte
+//! that was ever promised of the extent.
 //! Spec: docs/protocol/seal.md §11.
 
 use bytes::Bytes;
@@ -28,8 +30,8 @@ static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 /// # Units
 /// `offset` counts bytes from the start of the extent; the range lies within it.
 /// # Errors
-/// STALE if the extent is not at rest at the handle's epoch (any more); JUKEBOX while that, or enough of the group, cannot be asked;
-/// IO if the group gives no right bytes.
+/// STALE if the extent is not at rest at the handle's epoch (any more); JUKEBOX while that, or
+/// enough of the group, cannot be asked; IO if the group gives no right bytes.
 pub(crate) async fn read(
     core: &Core,
     handle: &DsHandle,
@@ -72,7 +74,8 @@ async fn at_rest(core: &Core, handle: &DsHandle) -> Result<(u64, ImageRef), Nfss
             core.images.metrics.reader_refusals.inc();
         }
     })?;
-    // From a metadata server that holds the cluster key: if it makes no sense, another one may lead soon.
+    // From a metadata server that holds the cluster key: if it makes no sense, another one may lead
+    // soon.
     ImageRef::decode(&told.image).map(|image| (told.size_bytes, image)).map_err(|error| {
         tracing::error!(%error, "a metadata server names an image that cannot be");
         Nfsstat3::Jukebox

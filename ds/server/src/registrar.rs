@@ -236,8 +236,8 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
 
 /// Notes that nothing is missing in the store; `false` if that is not on stable storage.
 ///
-/// Without that no lease is used: what is written under one raises the mark of the store, and the next start would still say that it
-/// found as little as this one, and seem to lack it.
+/// Without that no lease is used: what is written under one raises the mark of the store, and the
+/// next start would still say that it found as little as this one, and seem to lack it.
 async fn note_judgement(core: &Core) -> bool {
     match core.store.judged().await {
         Ok(()) => core.set_complete(),
@@ -265,7 +265,8 @@ fn opened(link: &Link, told: &HandleKeys) -> Result<Vec<HandleKey>, AskError> {
     told.keys.iter().map(open).collect()
 }
 
-/// Learns the exports if they are of another version than those here; they are the cluster's as of `asked_ms`.
+/// Learns the exports if they are of another version than those here; they are the cluster's as of
+/// `asked_ms`.
 async fn learn_exports(
     core: &Core,
     link: &Link,
@@ -282,8 +283,8 @@ async fn learn_exports(
     Ok(())
 }
 
-/// What a renewal brought beside the lease. A question that it leads to must be answered within `ms_max`, as the renewal itself: the next
-/// one waits for that.
+/// What a renewal brought beside the lease. A question that it leads to must be answered within
+/// `ms_max`, as the renewal itself: the next one waits for that.
 async fn learn(
     core: &Core,
     link: &Link,
@@ -299,13 +300,15 @@ async fn learn(
     let keys = renewed
         .keys
         .map_or(Ok(()), |told| opened(link, &told).map(|keys| core.set_handle_keys(keys, told.version)));
-    // Also after keys that cannot be opened: a list of exports that is out of force is to be known as such.
+    // Also after keys that cannot be opened: a list of exports that is out of force is to be known
+    // as such.
     learn_exports(core, link, renewed.exports, asked_ms, ms_max).await?;
     keys
 }
 
-/// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
-/// where it is the only one, is sent again while the lease holds: to register would take longer.
+/// Sends heartbeats until one fails for good. One that the metadata server put off, or did not
+/// answer where it is the only one, is sent again while the lease holds: to register would take
+/// longer.
 async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskError {
     loop {
         tokio::select! {
@@ -317,7 +320,8 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskE
         }
         let heartbeat = heartbeat(core);
         let sent_ms = core.lease_now_ms();
-        // A metadata server that is silent must leave time to ask another one before the lease is over.
+        // A metadata server that is silent must leave time to ask another one before the lease is
+        // over.
         let ms_max = (used_ms(lease_ms) / 3).min(CONTROL_CALL_MS_MAX);
         match link.ask_within::<Renewed>(Procedure::Heartbeat, &heartbeat, ms_max).await {
             Ok(renewed) => {

@@ -1,6 +1,8 @@
-//! The backup's side: taking up an extent, keeping records of its home, making them durable, giving back what the home has lost.
+//! The backup's side: taking up an extent, keeping records of its home, making them durable, giving
+//! back what the home has lost.
 //!
-//! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no epoch below the extent's.
+//! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no
+//! epoch below the extent's.
 //! Spec: docs/protocol/replicate.md §1; docs/protocol/seal.md §4, §10.
 
 use std::sync::Arc;
@@ -21,8 +23,8 @@ pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal
     let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
     let server = core.server().map(|own| own.0);
     tracing::debug!(server, %extent, epoch = ask.epoch, sequence, "a backup now");
-    // Only now is it sure that whoever attaches is home: it may be one that was deposed, and we its heir, who owes backups what was
-    // written since.
+    // Only now is it sure that whoever attaches is home: it may be one that was deposed, and we its
+    // heir, who owes backups what was written since.
     core.copies.forget(extent);
     Ok(Attached { instance: core.store.instance(), sequence })
 }
@@ -48,8 +50,9 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
 
 /// The home says that an image stands for everything up to a sequence.
 ///
-/// NO_IMAGE if it does not show here: another image lies above it, since everything was said again (docs/protocol/replicate.md §2). A home that took
-/// that for an answer would have the other image's group go, and this journal is what its heir reads.
+/// NO_IMAGE if it does not show here: another image lies above it, since everything was said again
+/// (docs/protocol/replicate.md §2). A home that took that for an answer would have the other
+/// image's group go, and this journal is what its heir reads.
 async fn image(
     core: &Core,
     extent: ExtentId,
@@ -109,8 +112,9 @@ pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Re
     }
 }
 
-/// The home's side: something that a backup took is bad there. Everything is said to it again, if all of it can be read here: a backup
-/// that was told a part would have lost what the home wants from it.
+/// The home's side: something that a backup took is bad there. Everything is said to it again, if
+/// all of it can be read here: a backup that was told a part would have lost what the home wants
+/// from it.
 pub(crate) async fn say_again(core: &Arc<Core>, ask: SayAgain) -> Result<Nothing, Refusal> {
     let extent = id_of(ask.extent);
     let set = match copies::ask(core, extent).await {

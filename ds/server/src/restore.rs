@@ -1,7 +1,10 @@
-//! Bytes of the journal that cannot be read: fetched from a replica and appended again, by the scrub and by a READ that meets them.
+//! Bytes of the journal that cannot be read: fetched from a replica and appended again, by the
+//! scrub and by a READ that meets them.
 //!
-//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which is not being filled, and either its records are no older
-//! than the bad one, or it has everything that was ever said. Where they are younger they are those of an overlay, or of acts that were not promised.
+//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which is not
+//! being filled, and either its records are no older than the bad one, or it has everything that
+//! was ever said. Where they are younger they are those of an overlay, or of acts that were not
+//! promised.
 //! Spec: docs/protocol/seal.md §10.
 
 use std::sync::Arc;
@@ -39,8 +42,8 @@ pub(crate) enum NotRestored {
     Late,
 }
 
-/// Restores what is bad in a range of an extent that this server is primary of, while a client waits. Other parts of the extent are left to
-/// the scrub.
+/// Restores what is bad in a range of an extent that this server is primary of, while a client
+/// waits. Other parts of the extent are left to the scrub.
 ///
 /// # Units
 /// `offset` counts bytes from the start of the extent.
@@ -132,7 +135,8 @@ async fn restore_at_home(
     set: &CopySet,
 ) -> Result<(), NotRestored> {
     let kept = copies::keep(core, set).ok_or(NotRestored::Nobody)?;
-    // Not that it has everything: what lacks these bytes may just be the reason that it does not. Its sequences tell.
+    // Not that it has everything: what lacks these bytes may just be the reason that it does not.
+    // Its sequences tell.
     if !kept.is_at_epoch(Epoch(set.epoch)) {
         return Err(NotRestored::Unsettled);
     }
@@ -178,7 +182,8 @@ async fn fetch(
     for backup in set.backups.iter().filter(|backup| !backup.filling) {
         let neighbour = core.directory.neighbour(&core.env, DataServerId(backup.server));
         let Some(neighbour) = neighbour else { continue };
-        // A home that was told everything again when it was a backup has the same bytes at higher sequences than other backups.
+        // A home that was told everything again when it was a backup has the same bytes at higher
+        // sequences than other backups.
         let has_all = kept.has_all(core, DataServerId(backup.server));
         let asked =
             neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, IMAGE_CALL_MS_MAX).await;

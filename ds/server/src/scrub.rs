@@ -1,10 +1,12 @@
-//! The scrub: reads all images and all data of the journal again and again, slowly, compares them with their checksums, and has bad
-//! ones made good.
+//! The scrub: reads all images and all data of the journal again and again, slowly, compares them
+//! with their checksums, and has bad ones made good.
 //!
-//! `plan` decides what is next and when, `progress` and `note` keep how far it is, `image` looks after one image, `journal` after what
-//! the journal says of one extent, `structure` after what surrounds that.
+//! `plan` decides what is next and when, `progress` and `note` keep how far it is, `image` looks
+//! after one image, `journal` after what the journal says of one extent, `structure` after what
+//! surrounds that.
 //!
-//! INVARIANT: nothing that was found to be bad is passed over: it is made good, or counted as bad and told with its place.
+//! INVARIANT: nothing that was found to be bad is passed over: it is made good, or counted as bad
+//! and told with its place.
 //! Spec: docs/protocol/seal.md §10.
 
 mod image;
@@ -159,7 +161,8 @@ impl Stock for Here<'_> {
 
     fn extent_after(&mut self, after: Option<ExtentId>) -> Option<ExtentId> {
         let extents = &mut self.listed.extents;
-        // Whatever is in there was listed in this order, so what is not above belongs to another round.
+        // Whatever is in there was listed in this order, so what is not above belongs to another
+        // round.
         while extents.front().is_some_and(|first| Some(*first) <= after) {
             extents.pop_front();
         }

@@ -1,9 +1,11 @@
-//! Sealing: writes extents that rest as images, a few at a time and slowly, and gives up where a client comes back.
+//! Sealing: writes extents that rest as images, a few at a time and slowly, and gives up where a
+//! client comes back.
 //!
-//! What becomes of an image is not decided here: `shown` asks metadata servers, and carries out what they say.
+//! What becomes of an image is not decided here: `shown` asks metadata servers, and carries out
+//! what they say.
 //!
-//! INVARIANT: an image says its extent exactly as of a sequence that is on the stable storage of the whole set, and that no act had
-//! passed when the last of its bytes had been read.
+//! INVARIANT: an image says its extent exactly as of a sequence that is on the stable storage of
+//! the whole set, and that no act had passed when the last of its bytes had been read.
 //! Spec: docs/protocol/seal.md §1.
 
 pub(crate) mod known;

@@ -1,7 +1,7 @@
 //! What a store error is called in NFS version 3.
 //!
-//! QUIRK(linux): STALE and ACCES make the kernel come back for a new layout and keep the server; IO and NOSPC as well, on
-//! newer kernels; JUKEBOX makes it wait five seconds.
+//! QUIRK(linux): STALE and ACCES make the kernel come back for a new layout and keep the server; IO
+//! and NOSPC as well, on newer kernels; JUKEBOX makes it wait five seconds.
 //!
 //! Spec: RFC 1813 §2.6.
 

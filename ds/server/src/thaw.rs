@@ -1,14 +1,15 @@
 //! Telling a metadata server that something lies above an image, before the first WRITE that does;
 //! and that bytes of an extent are promised, before the first of them are.
 //!
-//! A WRITE that is admitted above an image of which nobody was told gives its place back, waits until somebody was, and is admitted
-//! again. It is asked then and not before it had a place: an image may come into use in between. And it is not written meanwhile:
-//! WRITEs may hide all of an image, and then neither this journal nor a backup's shows any more that somebody is to be told.
+//! A WRITE that is admitted above an image of which nobody was told gives its place back, waits
+//! until somebody was, and is admitted again. It is asked then and not before it had a place: an
+//! image may come into use in between. And it is not written meanwhile: WRITEs may hide all of an
+//! image, and then neither this journal nor a backup's shows any more that somebody is to be told.
 //!
-//! INVARIANT: no WRITE of a client that lies above an image that was in use when it was admitted is in a journal, here or on a
-//! backup, before a metadata server has answered a THAW of that image. No WRITE or COMMIT of an
-//! extent is called stable before a metadata server has answered a PROMISE of it. One THAW, and one
-//! PROMISE, of an extent is under way at a time.
+//! INVARIANT: no WRITE of a client that lies above an image that was in use when it was admitted is
+//! in a journal, here or on a backup, before a metadata server has answered a THAW of that image.
+//! No WRITE or COMMIT of an extent is called stable before a metadata server has answered a PROMISE
+//! of it. One THAW, and one PROMISE, of an extent is under way at a time.
 //! Spec: docs/protocol/seal.md §8, §12.
 
 mod under_way;
@@ -78,8 +79,8 @@ impl Word {
     }
 }
 
-/// A WRITE came, and a stable answer will follow: the metadata server is told while the bytes are on
-/// their way, so that the answer waits less.
+/// A WRITE came, and a stable answer will follow: the metadata server is told while the bytes are
+/// on their way, so that the answer waits less.
 pub(crate) fn begin_to_promise(core: &Arc<Core>, extent: ExtentId) {
     if !core.thaws.may_promise(extent) {
         // One that promises will ask again.
@@ -99,7 +100,8 @@ fn promise(core: &Core, extent: ExtentId) -> Word {
     Word { extent, what: What::Promise, epoch: core.store.size(extent).epoch }
 }
 
-/// A WRITE has its place above this image, and gives it back: waits until it may ask for another one.
+/// A WRITE has its place above this image, and gives it back: waits until it may ask for another
+/// one.
 ///
 /// # Errors
 /// Any [`SettleError`] but `NoSpace`.

@@ -1,5 +1,5 @@
-//! Disks of data servers lose the journal's files, are put back from an older copy, or fail: it is found, others take over, and no byte
-//! that was promised reads as anything else.
+//! Disks of data servers lose the journal's files, are put back from an older copy, or fail: it is
+//! found, others take over, and no byte that was promised reads as anything else.
 //!
 //! Long runs: `cargo xtask faults bad-disks` (docs/faults.md).
 
@@ -111,7 +111,8 @@ fn lived(seed: u64, troubles: &[Trouble], planted: Planted) -> Result<(), String
     })
 }
 
-/// A metadata server that believes every store gives clients zeros, or old bytes; their checker says so.
+/// A metadata server that believes every store gives clients zeros, or old bytes; their checker
+/// says so.
 #[test]
 fn planted_a_metadata_server_that_believes_every_store() {
     for trouble in [Trouble::ListGone, Trouble::OlderCopy] {

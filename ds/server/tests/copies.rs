@@ -1,7 +1,8 @@
-//! A home and its backups over disks in memory that lose power at every point: what was acknowledged as stable is there on
-//! whoever is home afterwards.
+//! A home and its backups over disks in memory that lose power at every point: what was
+//! acknowledged as stable is there on whoever is home afterwards.
 //!
-//! The metadata server here keeps one set and decides by `layout::copies`, as the real one does; leases are not its matter.
+//! The metadata server here keeps one set and decides by `layout::copies`, as the real one does;
+//! leases are not its matter.
 //! Spec: docs/protocol/replicate.md.
 
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
@@ -202,7 +203,8 @@ async fn ask_of<O: Decode, F: Decode>(
     }
 }
 
-/// What a client knows of its bytes: a block has the value that was acknowledged last, or one that was tried since.
+/// What a client knows of its bytes: a block has the value that was acknowledged last, or one that
+/// was tried since.
 struct Client {
     may_be: Vec<BTreeSet<u8>>,
     /// Written and not committed: verifier, block, value.
@@ -265,7 +267,8 @@ impl Client {
 
 const STEPS: usize = 40;
 
-/// The home's disk loses power after each of its writes and flushes; then its backup is home, and after that the third.
+/// The home's disk loses power after each of its writes and flushes; then its backup is home, and
+/// after that the third.
 #[tokio::test]
 async fn the_home_dies_at_every_point() {
     for after in (0..60).step_by(3) {
@@ -289,7 +292,8 @@ async fn the_home_dies_at_every_point() {
     }
 }
 
-/// The backup's disk loses power after each of its writes and flushes; the home goes on with another one.
+/// The backup's disk loses power after each of its writes and flushes; the home goes on with
+/// another one.
 #[tokio::test]
 async fn the_backup_dies_at_every_point() {
     for after in (0..60).step_by(3) {
@@ -306,8 +310,8 @@ async fn the_backup_dies_at_every_point() {
     }
 }
 
-/// The power of home and backup is cut at the same time, again and again, with what was not flushed lost or torn; both come
-/// back on what their disks kept. Then the home is lost.
+/// The power of home and backup is cut at the same time, again and again, with what was not flushed
+/// lost or torn; both come back on what their disks kept. Then the home is lost.
 #[tokio::test]
 async fn both_restart_and_the_home_dies() {
     for seed in 0..12_u64 {
@@ -335,7 +339,8 @@ async fn both_restart_and_the_home_dies() {
     }
 }
 
-/// One that comes back after it was replaced is not believed, and is filled anew when it joins again.
+/// One that comes back after it was replaced is not believed, and is filled anew when it joins
+/// again.
 #[tokio::test]
 async fn a_backup_from_the_dead_is_filled_anew() {
     let mut cluster = Cluster::new(2).await;
@@ -393,8 +398,8 @@ async fn a_cut_reaches_the_backup() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
 }
 
-/// A client goes on after a restart of the home with the handle it has, from before a CUT; which copies are in force the home asks,
-/// since that handle names one that was replaced meanwhile.
+/// A client goes on after a restart of the home with the handle it has, from before a CUT; which
+/// copies are in force the home asks, since that handle names one that was replaced meanwhile.
 #[tokio::test]
 async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
     let mut cluster = Cluster::new(3).await;
@@ -464,8 +469,9 @@ async fn a_backup_cuts_beside_its_home() {
     assert!(seen_apart, "the backup had its CUT only when the home's was durable");
 }
 
-/// A home that was replaced lost nothing but its lease, was told to forget the extent, and has a lease again: a handle from before moves
-/// it to nothing, least of all to tell the next home, which nobody has shown the new epoch, that it has nothing.
+/// A home that was replaced lost nothing but its lease, was told to forget the extent, and has a
+/// lease again: a handle from before moves it to nothing, least of all to tell the next home, which
+/// nobody has shown the new epoch, that it has nothing.
 #[tokio::test]
 async fn a_home_of_before_leaves_the_next_one_alone() {
     let cluster = Cluster::new(2).await;
@@ -497,8 +503,9 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
     assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 9), "what was promised");
 }
 
-/// A writer is told that a backup has no room, and may never write again: what the home has and the backup has not is said to it once it
-/// has room, so that what was read before is read after the home's death.
+/// A writer is told that a backup has no room, and may never write again: what the home has and the
+/// backup has not is said to it once it has room, so that what was read before is read after the
+/// home's death.
 #[tokio::test]
 async fn a_backup_that_had_no_room_is_told_later() {
     let mut cluster = Cluster::new(2).await;

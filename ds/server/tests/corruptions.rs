@@ -1,13 +1,16 @@
-//! Random corruptions of everything that data servers keep: bits and blocks, in every structure of every file, while servers run and while
-//! they are down. All are found, or lie in bytes that nobody uses; all are made good while there is enough left to make them of; and no
-//! client ever gets a wrong byte.
+//! Random corruptions of everything that data servers keep: bits and blocks, in every structure of
+//! every file, while servers run and while they are down. All are found, or lie in bytes that
+//! nobody uses; all are made good while there is enough left to make them of; and no client ever
+//! gets a wrong byte.
 //!
-//! A *life* is some data servers over disks in memory, all from one seed: files are written, sealed into groups and overwritten; then, again
-//! and again, bytes change behind the servers' backs, everything is read, and the scrub goes round until it finds nothing. In the end
-//! servers are lost for good, and everything is read once more: what was made good is worth something.
+//! A *life* is some data servers over disks in memory, all from one seed: files are written, sealed
+//! into groups and overwritten; then, again and again, bytes change behind the servers' backs,
+//! everything is read, and the scrub goes round until it finds nothing. In the end servers are lost
+//! for good, and everything is read once more: what was made good is worth something.
 //!
-//! `SHOAL_FAULT_ROUNDS` says how many corruptions (a few dozen unless it does), `SHOAL_FAULT_SEED` where the dice start. A life that fails
-//! names the seed with which it fails again; `SHOAL_FAULT_LOG=1` shows what the servers log meanwhile.
+//! `SHOAL_FAULT_ROUNDS` says how many corruptions (a few dozen unless it does), `SHOAL_FAULT_SEED`
+//! where the dice start. A life that fails names the seed with which it fails again;
+//! `SHOAL_FAULT_LOG=1` shows what the servers log meanwhile.
 //!
 //! Spec: docs/faults.md; docs/protocol/seal.md §10.
 

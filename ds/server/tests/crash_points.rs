@@ -1,5 +1,6 @@
-//! A fixed script, and a crash at every operation of every disk that it makes: what was promised stays, nothing reads as what was never
-//! written, the script goes on to its end, and the space comes back.
+//! A fixed script, and a crash at every operation of every disk that it makes: what was promised
+//! stays, nothing reads as what was never written, the script goes on to its end, and the space
+//! comes back.
 //!
 //! All points: `cargo xtask faults crash-points` (docs/faults.md).
 

@@ -46,8 +46,8 @@ async fn a_crash_changes_the_verifier_and_keeps_what_was_stable() {
     assert_eq!(&read.data[..], b"stable");
 }
 
-/// Holes below the end of the file are zeros. Where that is, the metadata server says, for a READ that reaches beyond what is
-/// known here: the end of what is held, and the size in the handle.
+/// Holes below the end of the file are zeros. Where that is, the metadata server says, for a READ
+/// that reaches beyond what is known here: the end of what is held, and the size in the handle.
 /// Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §7.
 #[tokio::test]
 async fn eof_is_where_the_metadata_server_says_that_the_file_ends() {
@@ -87,7 +87,8 @@ async fn eof_is_where_the_metadata_server_says_that_the_file_ends() {
     }
 }
 
-/// While no metadata server can say where the file ends, a READ beyond what is known is to be asked again: never `eof`.
+/// While no metadata server can say where the file ends, a READ beyond what is known is to be asked
+/// again: never `eof`.
 #[tokio::test]
 async fn an_end_that_is_not_known_is_not_guessed() {
     let bed = Bed::new().await;

@@ -1,5 +1,6 @@
-//! A disk that answers with errors, or with other bytes than were written: what it cannot give comes from a replica while the client
-//! waits, and a primary that cannot write gives up at once, so that a replica takes its place.
+//! A disk that answers with errors, or with other bytes than were written: what it cannot give
+//! comes from a replica while the client waits, and a primary that cannot write gives up at once,
+//! so that a replica takes its place.
 //!
 //! Spec: docs/protocol/control.md §2; docs/protocol/seal.md §10.
 
@@ -54,7 +55,8 @@ fn failure(cluster: &Cluster, id: u32) -> Option<String> {
     cluster.log.lock().unwrap().roster.failed.get(&id).cloned()
 }
 
-/// The client has its bytes with the first READ, although nothing is scrubbed; and they are good here afterwards.
+/// The client has its bytes with the first READ, although nothing is scrubbed; and they are good
+/// here afterwards.
 #[tokio::test]
 async fn flipped_bits_come_from_a_replica_while_the_client_waits() {
     let (mut cluster, bytes) = written().await;
@@ -84,7 +86,8 @@ async fn a_read_that_the_disk_refuses_comes_from_a_replica() {
     assert_eq!(failure(&cluster, 1), None);
 }
 
-/// A disk that gives nothing back, not even what was just written: this server is primary of nothing any more, and says why.
+/// A disk that gives nothing back, not even what was just written: this server is primary of
+/// nothing any more, and says why.
 #[tokio::test]
 async fn a_disk_that_cannot_be_read_gives_up_being_primary() {
     let (cluster, _) = written().await;
@@ -129,7 +132,8 @@ async fn a_dead_disk_gives_up_being_primary() {
     gives_up(Broken::ALL).await;
 }
 
-/// An answer to a heartbeat that was sent before gives no lease back, and the server registers no more; a restart serves again.
+/// An answer to a heartbeat that was sent before gives no lease back, and the server registers no
+/// more; a restart serves again.
 #[tokio::test]
 async fn a_failed_start_reports_itself_and_never_serves_again() {
     let bed = Bed::new().await;

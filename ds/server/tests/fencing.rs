@@ -52,8 +52,9 @@ async fn cut_takes_bytes_and_drop_handles_too() {
     assert!(control.cut(EXTENT, Epoch(9), (64 << 20) + 1, None).await.is_err());
 }
 
-/// A client that truncates goes on writing through the layout it has, and reads what it then holds of the file: up to the
-/// cut, or to what was written since, whatever the size was when the handle was made.
+/// A client that truncates goes on writing through the layout it has, and reads what it then holds
+/// of the file: up to the cut, or to what was written since, whatever the size was when the handle
+/// was made.
 /// Spec: docs/protocol/control.md §3.
 #[tokio::test]
 async fn a_handle_from_before_a_cut_goes_on() {

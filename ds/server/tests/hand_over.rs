@@ -1,4 +1,5 @@
-//! A home that is alive gives way: two data servers in memory, and what a metadata server tells them.
+//! A home that is alive gives way: two data servers in memory, and what a metadata server tells
+//! them.
 //!
 //! Spec: docs/protocol/admin.md §4.
 
@@ -21,8 +22,8 @@ async fn tell(cluster: &Cluster, server: u32, procedure: Procedure, extent: Exte
     assert_eq!(known.unwrap().epoch, epoch);
 }
 
-/// What was promised is at the next home, what the old one is asked with its handles has no effect, and what it still says to those who
-/// were its backups is not heard.
+/// What was promised is at the next home, what the old one is asked with its handles has no effect,
+/// and what it still says to those who were its backups is not heard.
 #[tokio::test]
 async fn the_next_home_has_everything_and_the_old_one_is_heard_no_more() {
     let cluster = Cluster::new(3).await;

@@ -1,4 +1,5 @@
-//! How long handles are good, and from where: a metadata server that says which layouts are held, and a clock that goes by.
+//! How long handles are good, and from where: a metadata server that says which layouts are held,
+//! and a clock that goes by.
 //!
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §7, §8.
 
@@ -52,7 +53,8 @@ fn made_now(bed: &Bed, holder: Holder) -> Fh3 {
 
 const CLIENT: Holder = Holder::Client { tag: 1, export: 0, reads: true };
 
-/// A client that writes for an hour is never refused and never waits, and the metadata server is seldom asked.
+/// A client that writes for an hour is never refused and never waits, and the metadata server is
+/// seldom asked.
 #[tokio::test]
 async fn a_handle_is_good_while_its_layout_is_held() {
     let bed = aging().await;
@@ -151,7 +153,8 @@ async fn a_refusal_is_of_what_was_made_before() {
     bed.read(made_now(&bed, CLIENT), START, 4).await.unwrap();
 }
 
-/// No metadata server answers: what is known holds for as long as it was said to, then requests wait, and are put off.
+/// No metadata server answers: what is known holds for as long as it was said to, then requests
+/// wait, and are put off.
 #[tokio::test]
 async fn without_an_answer_a_handle_is_put_off_and_not_refused() {
     let bed = aging().await;
@@ -174,7 +177,8 @@ async fn without_an_answer_a_handle_is_put_off_and_not_refused() {
     read.unwrap();
 }
 
-/// What a metadata server makes for itself is bound to no layout and no export, and to its time alone.
+/// What a metadata server makes for itself is bound to no layout and no export, and to its time
+/// alone.
 #[tokio::test]
 async fn a_metadata_servers_own_handle_is_good_for_a_moment() {
     let bed = aging().await;
@@ -188,7 +192,8 @@ async fn a_metadata_servers_own_handle_is_good_for_a_moment() {
     assert_eq!(bed.metadata.seen(|seen| seen.helds), 0);
 }
 
-/// The exports have changed, and cannot be had: the lease is renewed in time all the same, and clients are judged by the old ones for a while only.
+/// The exports have changed, and cannot be had: the lease is renewed in time all the same, and
+/// clients are judged by the old ones for a while only.
 #[tokio::test]
 async fn exports_that_cannot_be_had_cost_no_lease_and_do_not_judge_for_ever() {
     let bed = aging().await;
@@ -211,7 +216,8 @@ async fn exports_that_cannot_be_had_cost_no_lease_and_do_not_judge_for_ever() {
     assert_eq!(read.unwrap_err(), Nfsstat3::Acces);
 }
 
-/// A handle that is shown from elsewhere is refused, and one whose address was admitted a moment ago is not.
+/// A handle that is shown from elsewhere is refused, and one whose address was admitted a moment
+/// ago is not.
 #[tokio::test]
 async fn a_handle_is_good_from_where_its_export_admits() {
     let bed = aging().await;

@@ -188,8 +188,8 @@ async fn a_handshake_that_never_ends_is_cut() {
     assert!(known.is_open(), "one that is through stays");
 }
 
-/// A data server with a key of its own answers metadata servers and data servers of its cluster, proves its name, and is not taken
-/// for another one.
+/// A data server with a key of its own answers metadata servers and data servers of its cluster,
+/// proves its name, and is not taken for another one.
 #[tokio::test]
 async fn a_data_server_with_a_key_of_its_own_serves_as_itself() {
     let env = env_of(&ManualClock::new(1_000_000), &MemoryDisk::new(), &MemoryNet::new(), 1);
@@ -252,7 +252,8 @@ fn small_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Arguments that begin well: a genuine handle, or an extent that nothing is in and its epoch; then anything.
+/// Arguments that begin well: a genuine handle, or an extent that nothing is in and its epoch; then
+/// anything.
 fn arguments(of_control: bool) -> impl Strategy<Value = Vec<u8>> {
     let noise = prop::collection::vec(any::<u8>(), 0..96);
     (prop::bool::ANY, noise, 0usize..160).prop_map(move |(genuine, noise, keep)| {
@@ -390,7 +391,8 @@ async fn images_that_cannot_be_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// On the data port from a client, and on the control port from nodes that have proved themselves, for which arguments are decoded.
+    /// On the data port from a client, and on the control port from nodes that have proved
+    /// themselves, for which arguments are decoded.
     #[test]
     fn any_arguments_get_an_answer(
         all in prop::collection::vec(
@@ -417,7 +419,8 @@ proptest! {
         });
     }
 
-    /// On both ports: what makes no sense is answered or cut off, and the server does not wait for more once the sender has ended.
+    /// On both ports: what makes no sense is answered or cut off, and the server does not wait for
+    /// more once the sender has ended.
     #[test]
     fn any_bytes_on_the_wire_leave_it_standing(
         records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..8),

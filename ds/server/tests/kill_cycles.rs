@@ -1,5 +1,6 @@
-//! Data servers die again and again while clients write, extents are sealed, groups made, lost images made again: no byte that was
-//! promised is lost, and none reads as something that was never written.
+//! Data servers die again and again while clients write, extents are sealed, groups made, lost
+//! images made again: no byte that was promised is lost, and none reads as something that was never
+//! written.
 //!
 //! Long runs: `cargo xtask faults kill-cycles` (docs/faults.md).
 
@@ -75,8 +76,8 @@ fn kill_cycles() {
     );
 }
 
-/// A life in which something was found: an image was put into use below what its backup had been told since, and the backup, home later,
-/// went on with one whose group was gone.
+/// A life in which something was found: an image was put into use below what its backup had been
+/// told since, and the backup, home later, went on with one whose group was gone.
 #[test]
 fn a_life_that_failed_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -96,8 +96,8 @@ async fn without_a_lease_it_is_jukebox() {
     assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
 }
 
-/// One that has missed something knows who it is before it does that, since a cut with backups takes it; it serves behind it, and asks
-/// for its lease again and again.
+/// One that has missed something knows who it is before it does that, since a cut with backups
+/// takes it; it serves behind it, and asks for its lease again and again.
 /// Spec: docs/protocol/control.md §2.
 #[tokio::test]
 async fn it_knows_who_it_is_before_it_has_a_lease() {
@@ -115,8 +115,8 @@ async fn it_knows_who_it_is_before_it_has_a_lease() {
     assert!(bed.server.is_serving());
 }
 
-/// A lease counts once it is on stable storage that nothing is missing: else the next start would say that it found as little as this
-/// one, of a journal that had gone further.
+/// A lease counts once it is on stable storage that nothing is missing: else the next start would
+/// say that it found as little as this one, of a journal that had gone further.
 /// Spec: docs/protocol/control.md §2, Marks.
 #[tokio::test]
 async fn a_judgement_that_cannot_be_noted_gives_no_lease() {
@@ -146,7 +146,8 @@ async fn a_judgement_that_cannot_be_noted_gives_no_lease() {
         .seen(|seen| assert_eq!(seen.registers.first().unwrap().found, seen.registers.last().unwrap().found));
 }
 
-/// What the store has may be an older copy: it is no replica before a metadata server has judged it.
+/// What the store has may be an older copy: it is no replica before a metadata server has judged
+/// it.
 /// Spec: docs/protocol/control.md §2, Marks.
 #[tokio::test]
 async fn a_store_that_is_not_judged_is_no_replica() {
@@ -195,7 +196,8 @@ async fn a_store_that_is_not_judged_is_no_replica() {
     assert!(!server.is_serving());
 }
 
-/// A client that is told to ask again sits for five seconds: who comes while there is no lease waits for it.
+/// A client that is told to ask again sits for five seconds: who comes while there is no lease
+/// waits for it.
 #[tokio::test]
 async fn a_request_waits_for_the_lease() {
     let bed = Bed::new().await;

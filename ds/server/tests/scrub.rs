@@ -1,5 +1,6 @@
-//! Bits that flip and files that go are found without anybody asking for them, made good while there is enough left to make them of,
-//! and told where there is not: over data servers in memory and a modelled metadata server.
+//! Bits that flip and files that go are found without anybody asking for them, made good while
+//! there is enough left to make them of, and told where there is not: over data servers in memory
+//! and a modelled metadata server.
 //!
 //! Spec: docs/protocol/seal.md §10; docs/formats/scrub.md.
 
@@ -107,7 +108,8 @@ async fn every_part_of_an_image_is_made_good() {
     let whole = bytes_of(&cluster, 1, &path).await;
     let end = whole.len();
     scrub(&mut cluster, 1).await;
-    // Magic, identity and checksum of the header; frames; the index; root, lengths and checksum of the footer.
+    // Magic, identity and checksum of the header; frames; the index; root, lengths and checksum of
+    // the footer.
     let places = [
         0,
         20,
@@ -317,7 +319,8 @@ async fn a_bad_image_in_no_group_is_given_up_and_sealed_again() {
     check(&cluster, 1).await;
 }
 
-/// The file of the journal, and the place in it, where these bytes begin: data begin at a block of the file.
+/// The file of the journal, and the place in it, where these bytes begin: data begin at a block of
+/// the file.
 async fn place_of(cluster: &Cluster, server: u32, wanted: &[u8]) -> (PathBuf, usize) {
     let dir = Path::new("/ds/journal");
     let disk = cluster.nodes[server as usize - 1].disk.clone();
@@ -409,7 +412,8 @@ async fn bad_data_of_a_backup_are_said_again_by_the_home() {
     let (path, at) = place_of(&cluster, 2, &content(2)).await;
     let (own, there) = place_of(&cluster, 1, &piece).await;
     scrub(&mut cluster, 2).await;
-    // The home is as bad in another record: what the backup has is not taken away before that is good again.
+    // The home is as bad in another record: what the backup has is not taken away before that is
+    // good again.
     flip(&cluster, 1, &own, there + 5_000);
     flip(&cluster, 2, &path, at + 2 * 4096 + 5);
     cluster.until_so("found", || 0 < usage(&cluster, 2).scrub_bad).await;
@@ -459,8 +463,9 @@ async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
     }
 }
 
-/// An extent on 1, 2 and 3, in a group, with bytes above its image; backup 2 was told everything again, and then all had one more write.
-/// So 2 has the same bytes at higher sequences than the others. Then 1 is lost, and 2 is home.
+/// An extent on 1, 2 and 3, in a group, with bytes above its image; backup 2 was told everything
+/// again, and then all had one more write. So 2 has the same bytes at higher sequences than the
+/// others. Then 1 is lost, and 2 is home.
 async fn told_again() -> (Cluster, ImageId, Vec<u8>) {
     let mut cluster = Cluster::new(4).await;
     let one = written(&cluster, 1, 1, &[2, 3]).await;
@@ -482,7 +487,8 @@ async fn told_again() -> (Cluster, ImageId, Vec<u8>) {
     (cluster, image, above)
 }
 
-/// As a home it hides no acts of others below its image. Found by `cargo xtask faults corruptions` (seed 20023).
+/// As a home it hides no acts of others below its image. Found by `cargo xtask faults corruptions`
+/// (seed 20023).
 #[tokio::test]
 async fn a_home_that_was_told_again_leaves_other_backups_their_acts() {
     let (mut cluster, image, above) = told_again().await;
@@ -492,7 +498,8 @@ async fn a_home_that_was_told_again_leaves_other_backups_their_acts() {
     assert!(read.as_ref() == Ok(&above), "{:?}", read.err());
 }
 
-/// And what goes bad in its journal comes from them. Found by `cargo xtask faults corruptions` (seed 20057).
+/// And what goes bad in its journal comes from them. Found by `cargo xtask faults corruptions`
+/// (seed 20057).
 #[tokio::test]
 async fn a_home_that_was_told_again_gets_bytes_back_from_older_acts() {
     let (cluster, _, above) = told_again().await;

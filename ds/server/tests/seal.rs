@@ -1,5 +1,5 @@
-//! Extents that rest become images, groups protect them, journals let go of them, and every byte stays what it was: over data
-//! servers in memory that die, and a modelled metadata server.
+//! Extents that rest become images, groups protect them, journals let go of them, and every byte
+//! stays what it was: over data servers in memory that die, and a modelled metadata server.
 //!
 //! Spec: docs/protocol/seal.md.
 
@@ -285,7 +285,8 @@ async fn a_new_backup_is_told_the_image() {
     cluster.restart(1).await;
     cluster.used(images[0]).await;
     models[0].check(&cluster, "at the home").await;
-    // The home's image is all that is left of the group's two members: without it nothing can be read.
+    // The home's image is all that is left of the group's two members: without it nothing can be
+    // read.
     let (_, slots) =
         cluster.log.lock().unwrap().places(images[0]).map(|(g, s)| (g.shape().group(), s)).unwrap();
     assert_eq!(slots, [0]);
@@ -323,7 +324,8 @@ async fn a_group_of_altered_or_missing_members_is_not_made() {
     second.check(&cluster, "second").await;
 }
 
-/// The home's disk loses power after each so many of its writes and flushes while its extent is sealed and put into use.
+/// The home's disk loses power after each so many of its writes and flushes while its extent is
+/// sealed and put into use.
 #[tokio::test]
 async fn the_home_dies_at_every_point() {
     for after in (0..40).step_by(4) {
@@ -407,8 +409,8 @@ impl Chance {
     }
 }
 
-/// Two extents on two servers that are written, cut, sealed, put into use, crashed and given to each other in any order: each byte is
-/// always what was written last.
+/// Two extents on two servers that are written, cut, sealed, put into use, crashed and given to
+/// each other in any order: each byte is always what was written last.
 #[tokio::test]
 async fn whatever_happens_in_whatever_order() {
     let (mut used, mut adopted) = (0, 0);
@@ -446,7 +448,8 @@ async fn whatever_happens_in_whatever_order() {
         for model in &models {
             model.check(&cluster, &format!("seed {seed}, at the end")).await;
         }
-        // And the other one. An extent of which somebody said that its image is all of it goes on elsewhere.
+        // And the other one. An extent of which somebody said that its image is all of it goes on
+        // elsewhere.
         cluster.lose(2);
         for model in &models {
             if cluster.log.lock().unwrap().at_rest(model.extent).is_some() {

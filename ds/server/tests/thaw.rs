@@ -1,4 +1,5 @@
-//! What lies above an image is told before it is written, and an extent of which only its image is left gets another home.
+//! What lies above an image is told before it is written, and an extent of which only its image is
+//! left gets another home.
 //!
 //! Spec: docs/protocol/seal.md §2, §8, §9.
 
@@ -23,7 +24,8 @@ use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::{Nothing, Procedure};
 use wire_nfs::v3::Nfsstat3;
 
-/// An extent whose home is 1 and backup 2, and another one, in a group whose parity is on 5 and 6: it survives that both are lost.
+/// An extent whose home is 1 and backup 2, and another one, in a group whose parity is on 5 and 6:
+/// it survives that both are lost.
 async fn at_rest(servers: u32) -> (Cluster, Model, ImageId) {
     let mut cluster = Cluster::new(servers).await;
     let first = Model::new(&cluster, 1, 1, &[2]).await;
@@ -150,7 +152,8 @@ async fn nobody_who_could_be_told() {
     model.check(&cluster, "told at last").await;
 }
 
-/// WRITEs that hide every byte of an image leave nobody who knows that somebody is to be told, unless they wait.
+/// WRITEs that hide every byte of an image leave nobody who knows that somebody is to be told,
+/// unless they wait.
 #[tokio::test]
 async fn an_image_that_is_about_to_be_written_over_altogether() {
     let (mut cluster, model, _) = at_rest(6).await;
@@ -197,7 +200,8 @@ async fn a_used_image_is_shown_with_what_lies_above_it() {
     model.check(&cluster, "above").await;
 }
 
-/// The home dies before it could say that the image is in use. Its backup has no file of it, and says so.
+/// The home dies before it could say that the image is in use. Its backup has no file of it, and
+/// says so.
 #[tokio::test]
 async fn a_home_that_was_a_backup_shows_what_it_uses() {
     let mut cluster = Cluster::new(6).await;
@@ -286,7 +290,8 @@ async fn an_extent_at_rest_outlives_its_set() {
     check_adopted(&mut cluster, &mut model, 7, image).await;
 }
 
-/// A server that was home of it long ago, and gave it more sequences than it has now; its DROP was never done.
+/// A server that was home of it long ago, and gave it more sequences than it has now; its DROP was
+/// never done.
 #[tokio::test]
 async fn a_server_that_has_something_else_of_it() {
     for keep in [64 << 20, 2 * FRAME] {

@@ -1,7 +1,7 @@
 //! What the store makes of a disk, beside what the disk does when nobody is in between.
 //!
-//! `cargo bench -p ds-store [-- DIR]`. Prints one line per measure. Reads come from the page cache unless the machine is
-//! short of memory: they measure the path, not the device.
+//! `cargo bench -p ds-store [-- DIR]`. Prints one line per measure. Reads come from the page cache
+//! unless the machine is short of memory: they measure the path, not the device.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures wall-clock time")]
 #![allow(clippy::unwrap_used, reason = "a failed bench has nothing better to do")]

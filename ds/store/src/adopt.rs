@@ -1,9 +1,11 @@
 //! Becoming the home of an extent of which only an image is left.
 //!
-//! What says that it was done is a CUT's epoch: nothing of an epoch at or above an adoption's but the adoption itself, and what came
-//! after it, can have raised it. An epoch alone would not say it: a handle, a fence, or an adoption that was cut short may have.
+//! What says that it was done is a CUT's epoch: nothing of an epoch at or above an adoption's but
+//! the adoption itself, and what came after it, can have raised it. An epoch alone would not say
+//! it: a handle, a fence, or an adoption that was cut short may have.
 //!
-//! INVARIANT: the CUT follows the IMAGE in the log, so it is never there without it. The IMAGE is above everything that is here.
+//! INVARIANT: the CUT follows the IMAGE in the log, so it is never there without it. The IMAGE is
+//! above everything that is here.
 //! Spec: docs/protocol/seal.md §9; docs/formats/journal.md §2.
 
 use bytes::Bytes;
@@ -26,15 +28,18 @@ struct Place {
 }
 
 impl Store {
-    /// Makes the extent what the image says, cut at `keep_bytes`, whatever is here of it, and fences everybody whose handle is of a
-    /// lower epoch. The image's sequence is `sequence` or a higher one. Returns the epoch as known afterwards, when all is on stable
-    /// storage. Nothing is done if it was before, or if a CUT, DROP or attach of this epoch or a higher one was: that came later.
+    /// Makes the extent what the image says, cut at `keep_bytes`, whatever is here of it, and
+    /// fences everybody whose handle is of a lower epoch. The image's sequence is `sequence` or a
+    /// higher one. Returns the epoch as known afterwards, when all is on stable storage. Nothing is
+    /// done if it was before, or if a CUT, DROP or attach of this epoch or a higher one was: that
+    /// came later.
     ///
     /// # Units
     /// `keep_bytes` counts from the start of the extent; from the content's end on it cuts nothing.
     /// # Errors
-    /// [`ChangeError::Range`] for an image, a sequence or a cut that cannot be; [`ChangeError::Stale`] if the extent is at a higher
-    /// epoch and was not adopted at this one: somebody has used it since; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Range`] for an image, a sequence or a cut that cannot be;
+    /// [`ChangeError::Stale`] if the extent is at a higher epoch and was not adopted at this one:
+    /// somebody has used it since; otherwise as [`fence`](Self::fence).
     pub async fn adopt(
         &self,
         extent: ExtentId,

@@ -34,7 +34,8 @@ impl Store {
         Claim { found, is_loss_accepted: inner.is_loss_accepted.load(Ordering::Relaxed) }
     }
 
-    /// A metadata server has judged the store, and found nothing missing. On stable storage when it returns.
+    /// A metadata server has judged the store, and found nothing missing. On stable storage when it
+    /// returns.
     ///
     /// # Errors
     /// The disk's: then it does not count as judged.
@@ -44,7 +45,8 @@ impl Store {
         let next = Manifest { unjudged: None, ..listed.on_disk.clone() };
         if !listed.has(&next) {
             match inner.save(&mut listed, next.clone()).await {
-                // A store of an earlier version, without room for a list: the next start finds nothing that is to be judged.
+                // A store of an earlier version, without room for a list: the next start finds
+                // nothing that is to be judged.
                 Err(error)
                     if error.kind() == io::ErrorKind::StorageFull
                         && !inner.env.disk.exists(&inner.dir.join(NAME)).await? =>
@@ -82,8 +84,8 @@ impl Inner {
         self.save(listed, next).await
     }
 
-    /// Takes a segment off the list: it is dropped next. What the file does not name needs no write, if a younger one is there after any
-    /// crash.
+    /// Takes a segment off the list: it is dropped next. What the file does not name needs no
+    /// write, if a younger one is there after any crash.
     pub(crate) async fn unlist_segment(&self, segment: u64) -> io::Result<()> {
         let mut listed = self.manifest.lock().await;
         listed.dropping.insert(segment);

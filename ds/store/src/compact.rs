@@ -1,7 +1,8 @@
-//! Emptying a segment: what is live in it is copied to the end of the journal, then the segment is dropped.
+//! Emptying a segment: what is live in it is copied to the end of the journal, then the segment is
+//! dropped.
 //!
-//! INVARIANT: a segment is dropped only when the copies of everything in it that the index needs, and the records that made
-//! the rest of it dead, are on stable storage.
+//! INVARIANT: a segment is dropped only when the copies of everything in it that the index needs,
+//! and the records that made the rest of it dead, are on stable storage.
 //! Spec: docs/formats/journal.md §3.
 
 use std::sync::atomic::Ordering;
@@ -63,7 +64,8 @@ impl Inner {
         // A record that is in the segment but not yet in the index would be lost.
         self.in_flight.drain().await;
         let mut copied = false;
-        // What was copied may have changed places meanwhile, but nothing new comes into a sealed segment.
+        // What was copied may have changed places meanwhile, but nothing new comes into a sealed
+        // segment.
         loop {
             let copies = self.copy_pass(segment).await?;
             if copies == 0 {
@@ -71,8 +73,8 @@ impl Inner {
             }
             copied = true;
         }
-        // Not the copies alone: if a WRITE that is not on stable storage yet buried committed bytes in this segment, a
-        // crash would take both.
+        // Not the copies alone: if a WRITE that is not on stable storage yet buried committed bytes
+        // in this segment, a crash would take both.
         let horizon = self.stamps.horizon();
         if copied || !self.stamps.is_synced(horizon) {
             self.wal.sync().await?;

@@ -1,10 +1,12 @@
 //! FENCE, CUT, DROP and SIZE.
 //!
-//! One of them at a time works on an extent. FENCE and DROP raise the fence first, so that no WRITE under a lower epoch is
-//! admitted any more. All of them wait for the WRITEs that were admitted before, then write their record and sync it.
+//! One of them at a time works on an extent. FENCE and DROP raise the fence first, so that no WRITE
+//! under a lower epoch is admitted any more. All of them wait for the WRITEs that were admitted
+//! before, then write their record and sync it.
 //!
-//! INVARIANT: when FENCE or DROP has returned, every WRITE under a lower epoch is in the index or was refused. A WRITE that
-//! is admitted after a CUT has returned has a higher sequence than the CUT, whatever its epoch.
+//! INVARIANT: when FENCE or DROP has returned, every WRITE under a lower epoch is in the index or
+//! was refused. A WRITE that is admitted after a CUT has returned has a higher sequence than the
+//! CUT, whatever its epoch.
 //! Spec: docs/protocol/control.md §3, §4.
 
 use std::sync::Arc;
@@ -35,8 +37,8 @@ pub struct ExtentSize {
 }
 
 impl Store {
-    /// Raises the extent's epoch and refuses requests under lower ones from now on. Returns the epoch as known afterwards,
-    /// once it is on stable storage.
+    /// Raises the extent's epoch and refuses requests under lower ones from now on. Returns the
+    /// epoch as known afterwards, once it is on stable storage.
     ///
     /// # Errors
     /// [`ChangeError::Failed`], [`ChangeError::Closed`], [`ChangeError::NoSpace`].
@@ -46,24 +48,25 @@ impl Store {
             .await
     }
 
-    /// Forgets every byte at or behind `keep_bytes`. Handles from before stay good: a client that cuts a file goes on
-    /// writing it through the layout it has. Nothing is done if a cut or drop at this epoch or a higher one was carried
-    /// out before.
+    /// Forgets every byte at or behind `keep_bytes`. Handles from before stay good: a client that
+    /// cuts a file goes on writing it through the layout it has. Nothing is done if a cut or drop
+    /// at this epoch or a higher one was carried out before.
     ///
     /// # Units
     /// `keep_bytes` counts from the start of the extent.
     /// # Errors
-    /// [`ChangeError::Range`] if it is behind the extent's end; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Range`] if it is behind the extent's end; otherwise as
+    /// [`fence`](Self::fence).
     pub async fn cut(&self, extent: ExtentId, epoch: Epoch, keep_bytes: u32) -> Result<Epoch, ChangeError> {
         self.cut_beside(extent, epoch, keep_bytes, |_| ()).await
     }
 
-    /// As [`cut`](Self::cut); `beside` has the sequence of the CUT before its record is written, to send it to backups
-    /// meanwhile. It is not called if nothing is done.
+    /// As [`cut`](Self::cut); `beside` has the sequence of the CUT before its record is written, to
+    /// send it to backups meanwhile. It is not called if nothing is done.
     ///
     /// # Errors
-    /// As [`cut`](Self::cut). If the record could not be written, backups may have done what was not done here: the
-    /// metadata server asks again until both have.
+    /// As [`cut`](Self::cut). If the record could not be written, backups may have done what was
+    /// not done here: the metadata server asks again until both have.
     pub async fn cut_beside(
         &self,
         extent: ExtentId,
@@ -82,8 +85,8 @@ impl Store {
         detached(cut).await
     }
 
-    /// As a fence, and forgets all bytes of the extent, unless a cut or drop at this epoch or a higher one was carried out
-    /// before.
+    /// As a fence, and forgets all bytes of the extent, unless a cut or drop at this epoch or a
+    /// higher one was carried out before.
     ///
     /// # Errors
     /// As [`fence`](Self::fence).
@@ -128,8 +131,8 @@ pub(crate) struct Controlled {
 }
 
 impl Controlled {
-    /// Waits for its turn, raises the epoch, if it `fences` the fence too, and waits for the WRITEs that were admitted
-    /// before.
+    /// Waits for its turn, raises the epoch, if it `fences` the fence too, and waits for the WRITEs
+    /// that were admitted before.
     pub(crate) async fn begin(
         inner: &Arc<Inner>,
         extent: ExtentId,
@@ -140,8 +143,8 @@ impl Controlled {
         Self::turn(inner, extent, epoch, fences, nothing).await.map(|(controlled, ())| controlled)
     }
 
-    /// As [`begin`](Self::begin); `take` sees the extent when the turn has come. Whatever sequence it takes there, the WRITEs below it
-    /// are those that are then waited for.
+    /// As [`begin`](Self::begin); `take` sees the extent when the turn has come. Whatever sequence
+    /// it takes there, the WRITEs below it are those that are then waited for.
     pub(crate) async fn turn<T>(
         inner: &Arc<Inner>,
         extent: ExtentId,

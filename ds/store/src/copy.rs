@@ -1,11 +1,13 @@
-//! What copies of an extent on several servers need of a store: a home tells what it holds, a backup takes it in.
+//! What copies of an extent on several servers need of a store: a home tells what it holds, a
+//! backup takes it in.
 //!
-//! The home gives every act on an extent its sequence, and backups keep it: so records may come in any order, and more than once.
-//! Where a home cannot tell what a backup holds beyond its own knowledge, it moves its sequence above everything that is there
-//! ([`Store::rise`]) and says all its bytes again ([`Store::overlay`]). What is in an image is said by naming the image.
+//! The home gives every act on an extent its sequence, and backups keep it: so records may come in
+//! any order, and more than once. Where a home cannot tell what a backup holds beyond its own
+//! knowledge, it moves its sequence above everything that is there ([`Store::rise`]) and says all
+//! its bytes again ([`Store::overlay`]). What is in an image is said by naming the image.
 //!
-//! INVARIANT: what [`Store::rise`] answers is above every sequence that was given before, and every WRITE with a lower one is in
-//! the index or never will be.
+//! INVARIANT: what [`Store::rise`] answers is above every sequence that was given before, and every
+//! WRITE with a lower one is in the index or never will be.
 //! Spec: docs/protocol/replicate.md §1, §2; docs/protocol/seal.md §4.
 
 use layout::{Epoch, ExtentId};
@@ -49,14 +51,16 @@ pub struct Run {
 /// All of an extent, to be said again above whatever a copy holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
-    /// Data. A copy must have taken all of it before it is told the rest, so that at no time it lacks bytes that it had.
+    /// Data. A copy must have taken all of it before it is told the rest, so that at no time it
+    /// lacks bytes that it had.
     pub above: Vec<Run>,
     /// What hides all else that the copy holds: to be told in this order, one after the other.
     pub beneath: Vec<Run>,
 }
 
 impl Store {
-    /// Raises the extent's epoch as a home knows it, and fences nobody. Returns once it is on stable storage.
+    /// Raises the extent's epoch as a home knows it, and fences nobody. Returns once it is on
+    /// stable storage.
     ///
     /// # Errors
     /// As [`fence`](Self::fence).
@@ -66,11 +70,13 @@ impl Store {
             .await
     }
 
-    /// Gets ready to be a backup of the extent at this epoch: clients, and homes of lower epochs, are refused from now on, and
-    /// so is every DROP that was meant for an earlier stay. Answers the highest sequence that is there.
+    /// Gets ready to be a backup of the extent at this epoch: clients, and homes of lower epochs,
+    /// are refused from now on, and so is every DROP that was meant for an earlier stay. Answers
+    /// the highest sequence that is there.
     ///
     /// # Errors
-    /// [`ChangeError::Stale`] if the extent is at a higher epoch; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Stale`] if the extent is at a higher epoch; otherwise as
+    /// [`fence`](Self::fence).
     pub async fn attach(&self, extent: ExtentId, epoch: Epoch) -> Result<u64, ChangeError> {
         self.not_above(extent, epoch)?;
         let inner = self.inner.clone();
@@ -93,8 +99,8 @@ impl Store {
         .await
     }
 
-    /// Takes in a CUT that the extent's home has given its place. At the extent's end it only says that there was an act: no
-    /// CUT of a metadata server is done by it.
+    /// Takes in a CUT that the extent's home has given its place. At the extent's end it only says
+    /// that there was an act: no CUT of a metadata server is done by it.
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
@@ -140,15 +146,16 @@ impl Store {
         self.inner.index.shard(extent).get(&extent).map_or(0, |known| known.sequence)
     }
 
-    /// Moves the extent's sequence above `floor` and everything given so far, leaving three places free: returns the first. Every
-    /// WRITE below has landed by then.
+    /// Moves the extent's sequence above `floor` and everything given so far, leaving three places
+    /// free: returns the first. Every WRITE below has landed by then.
     ///
     /// # Errors
     /// As [`fence`](Self::fence).
     pub async fn rise(&self, extent: ExtentId, floor: u64) -> Result<u64, ChangeError> {
         let inner = self.inner.clone();
         detached(async move {
-            // Taken with the turn: a WRITE that comes while older ones are waited for has its place above.
+            // Taken with the turn: a WRITE that comes while older ones are waited for has its place
+            // above.
             let turn = Controlled::turn(&inner, extent, Epoch::default(), false, |known| {
                 let free = known.sequence.max(floor) + 1;
                 if SEQUENCE_END <= free + 3 {
@@ -173,8 +180,8 @@ impl Store {
             .await
     }
 
-    /// What a copy must be told that lacks everything from sequence `from` on, each act with its own sequence: data, cuts, the
-    /// image, and the newest act if it changed nothing.
+    /// What a copy must be told that lacks everything from sequence `from` on, each act with its
+    /// own sequence: data, cuts, the image, and the newest act if it changed nothing.
     ///
     /// # Errors
     /// [`ReadError::Log`], [`ReadError::ImageRecord`]: the record of an image cannot be read.
@@ -186,8 +193,8 @@ impl Store {
         Ok(runs)
     }
 
-    /// All of the extent, to be said above whatever a copy holds, with the three sequences that [`rise`](Self::rise) left free
-    /// from `free` on.
+    /// All of the extent, to be said above whatever a copy holds, with the three sequences that
+    /// [`rise`](Self::rise) left free from `free` on.
     ///
     /// # Errors
     /// As [`runs_since`](Self::runs_since).
@@ -288,7 +295,8 @@ pub(crate) fn joined(pieces: &Pieces, sequence: u64, counts: impl Fn(&Source) ->
     runs
 }
 
-/// Where the lowest hole above the image begins: no byte of the image shows behind it, as a cut takes all to the end.
+/// Where the lowest hole above the image begins: no byte of the image shows behind it, as a cut
+/// takes all to the end.
 fn cut_above(pieces: &Pieces, base: &Base) -> Option<u32> {
     let mut holes = pieces.iter().filter(|(_, piece)| piece.source == Source::Hole);
     holes.find(|(_, hole)| base.sequence < hole.sequence).map(|(offset, _)| offset)

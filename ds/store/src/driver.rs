@@ -1,4 +1,5 @@
-//! The compactor's loop: asks `space` what to do, and has it done; when the journal rests it is asked for more.
+//! The compactor's loop: asks `space` what to do, and has it done; when the journal rests it is
+//! asked for more.
 //!
 //! Runs while the store lives; holds it only while it works.
 

@@ -52,7 +52,8 @@ pub enum OpenError {
         /// Its offset.
         offset: u64,
     },
-    /// Segments of the journal that were complete are not there any more: files were lost or removed.
+    /// Segments of the journal that were complete are not there any more: files were lost or
+    /// removed.
     #[error("{segments} of {listed} journal segments are gone; the first is {first}")]
     SegmentsGone {
         /// How many.
@@ -79,7 +80,8 @@ pub enum ChangeError {
         /// The extent's epoch.
         known: Epoch,
     },
-    /// The range is not inside the extent, or longer than a record; a sequence or an image that cannot be: the caller's fault.
+    /// The range is not inside the extent, or longer than a record; a sequence or an image that
+    /// cannot be: the caller's fault.
     #[error("the range is not inside the extent")]
     Range,
     /// The store is full.

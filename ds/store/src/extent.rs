@@ -1,9 +1,12 @@
 //! One extent: what its journal records add up to, and who is at work on it.
 //!
-//! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving alike.
+//! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving
+//! alike.
 //!
-//! INVARIANT: `epoch`, `fence_epoch`, `cut_epoch` and `sequence` only go up, and no other epoch is above `epoch`; the weights told in shifts are those of the pieces and of
-//! the records that must stay for `epoch`, `fence_epoch`, `cut_epoch`, the image and the newest act; there is a base exactly while bytes of it show.
+//! INVARIANT: `epoch`, `fence_epoch`, `cut_epoch` and `sequence` only go up, and no other epoch is
+//! above `epoch`; the weights told in shifts are those of the pieces and of the records that must
+//! stay for `epoch`, `fence_epoch`, `cut_epoch`, the image and the newest act; there is a base
+//! exactly while bytes of it show.
 //! Spec: docs/formats/journal.md §3.
 
 use layout::{Epoch, ExtentId};
@@ -29,7 +32,8 @@ pub(crate) struct Base {
     pub(crate) at: Location,
     /// What that record says, once somebody wanted to know.
     pub(crate) image: Option<Box<ImageRef>>,
-    /// Since it came into use, or this start if that was later, it was told that something lies above it.
+    /// Since it came into use, or this start if that was later, it was told that something lies
+    /// above it.
     pub(crate) thawed: bool,
 }
 
@@ -38,14 +42,16 @@ pub(crate) struct Base {
 pub(crate) struct Extent {
     /// The highest that was seen.
     pub(crate) epoch: Epoch,
-    /// Requests under a lower one are refused: that of the last FENCE or DROP, or of its last beginning as a backup.
+    /// Requests under a lower one are refused: that of the last FENCE or DROP, or of its last
+    /// beginning as a backup.
     pub(crate) fence_epoch: Epoch,
-    /// The epoch with which the store was opened: READs under a lower one are refused, as it is not kept where a CUT cut.
+    /// The epoch with which the store was opened: READs under a lower one are refused, as it is not
+    /// kept where a CUT cut.
     pub(crate) opened_epoch: Epoch,
     /// A metadata server has said since then which copies are in force.
     pub(crate) copies_told: bool,
-    /// Where the CUT or DROP of `cut_epoch` cut. Only to be asked for requests below `cut_epoch`: after a restart there are
-    /// none, and it may be that of a record which only says the epoch.
+    /// Where the CUT or DROP of `cut_epoch` cut. Only to be asked for requests below `cut_epoch`:
+    /// after a restart there are none, and it may be that of a record which only says the epoch.
     pub(crate) cut_keep: u32,
     /// The highest epoch of a CUT or DROP that was carried out.
     pub(crate) cut_epoch: Epoch,
@@ -53,7 +59,8 @@ pub(crate) struct Extent {
     pub(crate) sequence: u64,
     /// Wall clock of the last WRITE since the store was opened.
     pub(crate) mtime_unix_ns: u64,
-    /// When its bytes were changed last, by the clock's milliseconds; not before the store was opened.
+    /// When its bytes were changed last, by the clock's milliseconds; not before the store was
+    /// opened.
     pub(crate) changed_ms: u64,
     /// Nobody wants to hear before this that it is ripe.
     pub(crate) unripe_until_ms: u64,
@@ -80,11 +87,13 @@ pub(crate) struct Extent {
     /// Stamp of its youngest record that nobody has synced (see `sync.rs`).
     pub(crate) stamp: u64,
     newest: u64,
-    /// The segment of the record with the highest sequence, if that record says no byte: nothing else would keep the sequence.
+    /// The segment of the record with the highest sequence, if that record says no byte: nothing
+    /// else would keep the sequence.
     newest_at: Option<u64>,
     /// WRITEs under way, by the generation in which they were admitted.
     pub(crate) writers: [u32; 2],
-    /// The generation of WRITEs admitted now. FENCE, CUT and DROP turn it over and wait for the other one.
+    /// The generation of WRITEs admitted now. FENCE, CUT and DROP turn it over and wait for the
+    /// other one.
     pub(crate) generation: usize,
     /// A FENCE, CUT or DROP is under way.
     pub(crate) controlled: bool,
@@ -108,7 +117,8 @@ pub(crate) struct Keep {
 pub(crate) enum Lost {
     /// Nothing that matters.
     Nothing,
-    /// It was a tombstone and came back to life at the last moment: its cut epoch must be written again.
+    /// It was a tombstone and came back to life at the last moment: its cut epoch must be written
+    /// again.
     CutEpoch,
     /// It was a tombstone, and can be forgotten.
     Everything,
@@ -179,8 +189,8 @@ impl Extent {
         }
     }
 
-    /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of whose records `records`
-    /// are in it.
+    /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of
+    /// whose records `records` are in it.
     pub(crate) fn keep(&self, extent: ExtentId, segment: u64, records: u32) -> Option<Keep> {
         if self.tombstone && self.is_idle() && self.records == records {
             return None;
@@ -215,7 +225,8 @@ impl Extent {
         Some(Keep { data, acts, image })
     }
 
-    /// What only a record in `segment` says of the extent's epoch, its fence and its sequence, if the acts do not say it.
+    /// What only a record in `segment` says of the extent's epoch, its fence and its sequence, if
+    /// the acts do not say it.
     fn keep_epochs(&self, extent: ExtentId, segment: u64, acts: &mut Vec<Act>) {
         let act = |kind, epoch, sequence| Act { kind, extent, epoch, sequence, offset: 0, length: 0 };
         let said = |fence: Epoch| acts.iter().any(|act| act.fences() && fence <= act.epoch);
@@ -291,8 +302,8 @@ impl Extent {
         }
     }
 
-    /// A segment with `records` of its records is gone; what it alone said had been copied, unless the extent was about to
-    /// be forgotten.
+    /// A segment with `records` of its records is gone; what it alone said had been copied, unless
+    /// the extent was about to be forgotten.
     pub(crate) fn lose_segment(&mut self, segment: u64, records: u32, shifts: &mut Vec<Shift>) -> Lost {
         self.records = self.records.checked_sub(records).expect("records are counted as they are written");
         self.pieces.forget_holes(segment, shifts);
@@ -321,7 +332,8 @@ impl Extent {
         }
     }
 
-    /// What has to be said again when the records that said it are lost: the cut epoch, and a fence above it.
+    /// What has to be said again when the records that said it are lost: the cut epoch, and a fence
+    /// above it.
     pub(crate) fn lost_marks(&self, extent: ExtentId) -> Vec<Act> {
         let epoch = self.fence_epoch;
         let fence = Act { kind: Kind::Fence, extent, epoch, sequence: 0, offset: 0, length: 0 };
@@ -329,7 +341,8 @@ impl Extent {
         [self.cut_mark(extent)].into_iter().chain(is_above.then_some(fence)).collect()
     }
 
-    /// A record that says the cut epoch and nothing else. It fences, as what is not known to be no fence.
+    /// A record that says the cut epoch and nothing else. It fences, as what is not known to be no
+    /// fence.
     pub(crate) fn cut_mark(&self, extent: ExtentId) -> Act {
         let (epoch, offset) = (self.cut_epoch, EXTENT_BYTES);
         Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 }
@@ -340,7 +353,8 @@ impl Extent {
         self.writers == [0, 0] && !self.controlled
     }
 
-    /// The segments of records that must stay for one number that they say, each as often as there are such.
+    /// The segments of records that must stay for one number that they say, each as often as there
+    /// are such.
     fn kept_at(&self) -> impl Iterator<Item = u64> {
         let epoch = self.epoch_at.map(|(_, segment)| segment);
         [epoch, self.fence_alone_at(), self.cut_at, self.newest_at].into_iter().flatten()
@@ -389,7 +403,8 @@ impl Extent {
         self.shift_fence(before, shifts);
     }
 
-    /// The segment of the record that says the fence, unless the one that says the epoch can say both.
+    /// The segment of the record that says the fence, unless the one that says the epoch can say
+    /// both.
     fn fence_alone_at(&self) -> Option<u64> {
         self.fence_at.filter(|at| self.epoch_at != Some(*at)).map(|(_, segment)| segment)
     }
@@ -418,7 +433,8 @@ impl Extent {
         self.newest_at = segment;
     }
 
-    /// The highest sequence of a record, if that record says no byte: only its sequence tells that it was there.
+    /// The highest sequence of a record, if that record says no byte: only its sequence tells that
+    /// it was there.
     pub(crate) fn bare_newest(&self) -> Option<u64> {
         self.newest_at.map(|_| self.newest)
     }

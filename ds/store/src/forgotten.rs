@@ -1,5 +1,5 @@
-//! Fence epochs of extents that the index has dropped, so that an old handle is refused and does not
-//! read zeros.
+//! Fence epochs of extents that the index has dropped, so that an old handle is refused and does
+//! not read zeros.
 //!
 //! The index drops an extent when compaction removes its last record, within seconds in a quiet
 //! journal. A partitioned client may present a handle long after that.

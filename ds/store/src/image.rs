@@ -1,8 +1,10 @@
 //! Images that stand for the older bytes of extents: taking one into use, and which one is.
 //!
-//! Opening a store reads headers only; which image a record names is read when somebody first wants to know, and kept.
+//! Opening a store reads headers only; which image a record names is read when somebody first wants
+//! to know, and kept.
 //!
-//! INVARIANT: an IMAGE record is on stable storage before anything acts on it; of what it hides nothing is younger than its sequence.
+//! INVARIANT: an IMAGE record is on stable storage before anything acts on it; of what it hides
+//! nothing is younger than its sequence.
 //! Spec: docs/formats/journal.md §3; docs/protocol/seal.md §4.
 
 use std::sync::atomic::Ordering;
@@ -23,13 +25,15 @@ use layout::ec::{ImageRef, ImageRefError};
 const MOVES_MAX: usize = 8;
 
 impl Store {
-    /// Says, on stable storage, that the image is the extent as it was after the act `sequence`: everything older is dead. Nothing
-    /// is done where the image would neither show nor hide anything: it is in use already, or all of it was written over. On a
-    /// backup as on its home, with the home's sequence.
+    /// Says, on stable storage, that the image is the extent as it was after the act `sequence`:
+    /// everything older is dead. Nothing is done where the image would neither show nor hide
+    /// anything: it is in use already, or all of it was written over. On a backup as on its home,
+    /// with the home's sequence.
     ///
     /// # Errors
-    /// [`ChangeError::Stale`] if the extent is at a higher epoch, or not known here: it was dropped; [`ChangeError::Range`] for an
-    /// image or a sequence that cannot be; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Stale`] if the extent is at a higher epoch, or not known here: it was
+    /// dropped; [`ChangeError::Range`] for an image or a sequence that cannot be; otherwise as
+    /// [`fence`](Self::fence).
     pub async fn use_image(
         &self,
         extent: ExtentId,
@@ -57,7 +61,8 @@ impl Store {
                 known.pieces.would_change(sequence, offset).then_some(act)
             };
             let Some(act) = act else {
-                // What hides it now may not be on stable storage; an older image must not be needed again.
+                // What hides it now may not be on stable storage; an older image must not be needed
+                // again.
                 return inner.sync().await;
             };
             let record = act.record(vec![Bytes::copy_from_slice(&image.encode())]);

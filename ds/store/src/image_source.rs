@@ -21,9 +21,10 @@ pub enum ImageReadError {
 
 /// Reads images, wherever they are.
 pub trait ImageSource: Send + Sync {
-    /// Bytes of the image's content, `length` of them from `offset` on; the range lies within the content, is not
-    /// empty and at most [`IMAGE_READ_BYTES_MAX`](crate::limits::IMAGE_READ_BYTES_MAX) long. Whoever answers has checked them
-    /// against the image's root.
+    /// Bytes of the image's content, `length` of them from `offset` on; the range lies within the
+    /// content, is not empty and at most
+    /// [`IMAGE_READ_BYTES_MAX`](crate::limits::IMAGE_READ_BYTES_MAX) long. Whoever answers has
+    /// checked them against the image's root.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.

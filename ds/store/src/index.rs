@@ -1,7 +1,8 @@
-//! All extents of a store, behind locks that are held for a look or a change, never across an await.
+//! All extents of a store, behind locks that are held for a look or a change, never across an
+//! await.
 //!
-//! Lock order: a shard, then the segments. Weights are shifted while the shard is still locked, so that they arrive in
-//! the order in which the pieces changed.
+//! Lock order: a shard, then the segments. Weights are shifted while the shard is still locked, so
+//! that they arrive in the order in which the pieces changed.
 //!
 //! INVARIANT: `Segments` carries the weights of exactly the pieces that are in the shards.
 
@@ -37,7 +38,8 @@ impl Index {
 
     /// The shard of an extent, locked.
     pub(crate) fn shard(&self, extent: ExtentId) -> MutexGuard<'_, Shard> {
-        // Fibonacci hashing: neighbours in a file and neighbours in a directory spread over the shards.
+        // Fibonacci hashing: neighbours in a file and neighbours in a directory spread over the
+        // shards.
         let mixed = (extent.ino.wrapping_mul(31).wrapping_add(u64::from(extent.index)))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let shards = u64::try_from(SHARDS).expect("a small constant");
@@ -45,8 +47,8 @@ impl Index {
         self.shards[at].lock()
     }
 
-    /// The least epoch of a handle that may be served of an extent that was forgotten, whether it came back since or not; 0 of others. To be
-    /// asked behind a shard, or alone.
+    /// The least epoch of a handle that may be served of an extent that was forgotten, whether it
+    /// came back since or not; 0 of others. To be asked behind a shard, or alone.
     pub(crate) fn forgotten_epoch(&self, extent: ExtentId) -> Epoch {
         self.forgotten.read().fence_epoch(extent)
     }
@@ -73,8 +75,8 @@ impl Index {
         self.account(act, at, &shifts);
     }
 
-    /// A segment is gone for good: takes back its records, and forgets the extents that had no others. Returns the records
-    /// that must be written again.
+    /// A segment is gone for good: takes back its records, and forgets the extents that had no
+    /// others. Returns the records that must be written again.
     pub(crate) fn remove_segment(&self, segment: u64) -> Vec<Act> {
         let extents = self.segments().extents(segment);
         let mut again = Vec::new();

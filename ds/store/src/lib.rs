@@ -1,13 +1,15 @@
 //! The data server's store: extents of files over a journal that is only appended to.
 //!
-//! Knows extents, epochs and bytes; no NFS, no handle, no client. An index in memory says which record of the journal holds
-//! each byte; it is rebuilt from the headers of the records when the store is opened. Segments of the journal with little
-//! left alive are emptied by copying, and dropped. Older bytes of an extent may live in an image: the journal says which, and who
-//! opens the store says how to read it.
+//! Knows extents, epochs and bytes; no NFS, no handle, no client. An index in memory says which
+//! record of the journal holds each byte; it is rebuilt from the headers of the records when the
+//! store is opened. Segments of the journal with little left alive are emptied by copying, and
+//! dropped. Older bytes of an extent may live in an image: the journal says which, and who opens
+//! the store says how to read it.
 //!
-//! INVARIANT: bytes whose WRITE or COMMIT was answered as synced survive a crash; a byte is never answered wrong: what
-//! does not check is an error.
-//! Spec: docs/formats/journal.md; docs/protocol/control.md §3; docs/protocol/replicate.md; docs/protocol/seal.md.
+//! INVARIANT: bytes whose WRITE or COMMIT was answered as synced survive a crash; a byte is never
+//! answered wrong: what does not check is an error.
+//! Spec: docs/formats/journal.md; docs/protocol/control.md §3; docs/protocol/replicate.md;
+//! docs/protocol/seal.md.
 
 #![forbid(unsafe_code)]
 

@@ -51,7 +51,8 @@ pub const COMPACT_PERIOD_MS: u64 = 1_000;
 /// The journal rests when nobody but compaction has appended for so long.
 pub const JOURNAL_REST_MS: u64 = 5_000;
 
-/// At rest a segment is emptied if at most one part in so many is alive: so what is copied is at most half of what comes back.
+/// At rest a segment is emptied if at most one part in so many is alive: so what is copied is at
+/// most half of what comes back.
 pub const REST_LIVE_PARTS: u64 = 3;
 
 /// Less than this is not worth emptying a segment for.
@@ -83,7 +84,8 @@ pub const RIPE_MAX: usize = 1024;
 /// A full extent rests so long before it may be sealed.
 pub const RIPE_FULL_MS: u64 = 1_000;
 
-/// An extent with an image is sealed again when more than one in so many parts of the image's content changed,
+/// An extent with an image is sealed again when more than one in so many parts of the image's
+/// content changed,
 pub const RESEAL_PARTS: u32 = 4;
 
 /// or when it has rested so many times as long as one without.
@@ -93,7 +95,8 @@ pub const RIPE_RESEAL_RESTS: u64 = 10;
 pub const RIPE_BACKUP_RESTS: u64 = 10;
 
 const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
-// A segment full of the smallest records, packed as compaction packs them, is alive for more than a half by their weight (72 bytes of
-// 128): only where less counts as worth it can a copy not be copied again for its own sake.
+// A segment full of the smallest records, packed as compaction packs them, is alive for more than a
+// half by their weight (72 bytes of 128): only where less counts as worth it can a copy not be
+// copied again for its own sake.
 const _: () = assert!(2 < REST_LIVE_PARTS, "what was just copied is not worth copying");
 const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

@@ -1,11 +1,15 @@
-//! Which segments of the journal ought to be there, how far the journal went, and since where no metadata server has judged that.
+//! Which segments of the journal ought to be there, how far the journal went, and since where no
+//! metadata server has judged that.
 //!
-//! A journal says nothing of what is not there any more. So its complete segments are listed in a file of their own: one that is gone
-//! is missed at the next start. What an older copy of the whole directory lacks it cannot know itself: for that the store tells how far
-//! its journal went, and a metadata server remembers.
+//! A journal says nothing of what is not there any more. So its complete segments are listed in a
+//! file of their own: one that is gone is missed at the next start. What an older copy of the whole
+//! directory lacks it cannot know itself: for that the store tells how far its journal went, and a
+//! metadata server remembers.
 //!
-//! INVARIANT: a segment is taken off the list before it is dropped; the file never lists one that was dropped by the store.
-//! INVARIANT: [`Manifest::unjudged`] is the least that any start found since the store was judged last: to start again proves nothing.
+//! INVARIANT: a segment is taken off the list before it is dropped; the file never lists one that
+//! was dropped by the store.
+//! INVARIANT: [`Manifest::unjudged`] is the least that any start found since the store was judged
+//! last: to start again proves nothing.
 //! Spec: docs/formats/segments.md.
 
 use std::collections::BTreeSet;
@@ -31,7 +35,8 @@ const CRC_BYTES: usize = 4;
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// The journal went at least as far as the youngest segment that was dropped, whatever is found of it.
+    /// The journal went at least as far as the youngest segment that was dropped, whatever is found
+    /// of it.
     pub(crate) floor: LogEnd,
     /// The least that was found by a start that no metadata server has judged; `None` if all were.
     pub(crate) unjudged: Option<LogEnd>,
@@ -78,7 +83,8 @@ impl Manifest {
         })
     }
 
-    /// Reads the file. One that is not there says nothing: the store is new, or of an earlier version. Nor does one that is damaged.
+    /// Reads the file. One that is not there says nothing: the store is new, or of an earlier
+    /// version. Nor does one that is damaged.
     pub(crate) async fn load(disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<Self> {
         let path = dir.join(NAME);
         if !disk.exists(&path).await? {
@@ -92,8 +98,8 @@ impl Manifest {
         }))
     }
 
-    /// Writes the file anew. Without room for another one it is written over: segments are dropped to make room. Power that goes
-    /// meanwhile leaves one that says nothing.
+    /// Writes the file anew. Without room for another one it is written over: segments are dropped
+    /// to make room. Power that goes meanwhile leaves one that says nothing.
     pub(crate) async fn save(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
         let bytes = Bytes::from(self.encode(uuid));
         let path = dir.join(NAME);
@@ -108,8 +114,8 @@ impl Manifest {
         file.sync_data().await
     }
 
-    /// As [`save`](Self::save), at a start: a store of an earlier version may have no list, and no room for one; nor is there room to append
-    /// much. `false` says that it was not saved for that.
+    /// As [`save`](Self::save), at a start: a store of an earlier version may have no list, and no
+    /// room for one; nor is there room to append much. `false` says that it was not saved for that.
     pub(crate) async fn save_at_start(
         &self,
         disk: &dyn Disk,
@@ -157,7 +163,8 @@ async fn replace(disk: &dyn Disk, dir: &Path, bytes: Bytes) -> io::Result<()> {
 pub(crate) struct Listed {
     /// As the file has it, if that is sure.
     pub(crate) on_disk: Manifest,
-    /// A save has failed, or was dropped: the file has what is here, or what was to be saved. Whatever comes next is written.
+    /// A save has failed, or was dropped: the file has what is here, or what was to be saved.
+    /// Whatever comes next is written.
     pub(crate) is_unsure: bool,
     /// Segments that are about to be dropped: they are not listed again.
     pub(crate) dropping: BTreeSet<u64>,

@@ -1,6 +1,7 @@
 //! Opening a store: superblock, list of segments, journal, index; then compaction begins.
 //!
-//! INVARIANT: what `open` finds in the journal is all there is; nothing else on disk says anything about an extent.
+//! INVARIANT: what `open` finds in the journal is all there is; nothing else on disk says anything
+//! about an extent.
 //! Spec: docs/formats/journal.md.
 
 use std::collections::{BTreeSet, HashMap};
@@ -26,8 +27,9 @@ use crate::superblock_files::load_or_format;
 use crate::sync::{InFlight, Stamps};
 
 impl Store {
-    /// Opens the store in `config.dir`; formats it if the directory is empty. `images` reads what is in images. Must be called
-    /// within a tokio runtime: compaction runs as a task of it until the last clone is dropped.
+    /// Opens the store in `config.dir`; formats it if the directory is empty. `images` reads what
+    /// is in images. Must be called within a tokio runtime: compaction runs as a task of it until
+    /// the last clone is dropped.
     ///
     /// # Errors
     /// Any [`OpenError`].
@@ -99,7 +101,8 @@ impl Store {
     }
 }
 
-/// The manifest of a store that was just opened: nothing that it lists is missing, and what was found is still to be judged.
+/// The manifest of a store that was just opened: nothing that it lists is missing, and what was
+/// found is still to be judged.
 pub(crate) fn found_now(
     before: Manifest,
     there: BTreeSet<u64>,
@@ -140,8 +143,9 @@ impl Replay {
         for (extent, mut known) in self.extents {
             // The log syncs what it found before it shows it.
             known.epoch_synced = known.epoch;
-            // QUIRK(linux): a WRITE of cached pages that is answered STALE is put off, and O_DIRECT does not wait for it: so a client
-            // that holds its layout writes on after a restart with the handle that it has, also from before a CUT.
+            // QUIRK(linux): a WRITE of cached pages that is answered STALE is put off, and O_DIRECT
+            // does not wait for it: so a client that holds its layout writes on after a restart
+            // with the handle that it has, also from before a CUT.
             known.fence_synced = known.fence_epoch;
             known.opened_epoch = known.epoch;
             known.changed_ms = now_ms;

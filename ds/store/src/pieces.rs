@@ -1,12 +1,15 @@
 //! Which journal record says each byte of one extent: an interval map with sequences.
 //!
-//! Records may be laid over in any order: at each byte the highest sequence wins, and of copies the last one. So replaying a journal whose records were
-//! moved about by compaction gives the same map as writing it did.
+//! Records may be laid over in any order: at each byte the highest sequence wins, and of copies the
+//! last one. So replaying a journal whose records were moved about by compaction gives the same map
+//! as writing it did.
 //!
-//! An image covers the whole extent, so only the youngest one can show; which one that is, the extent knows.
+//! An image covers the whole extent, so only the youngest one can show; which one that is, the
+//! extent knows.
 //!
-//! INVARIANT: pieces do not overlap, none is empty, all lie within the extent; `data_bytes` and `image_bytes` are the sums of the
-//! pieces of either sort; all pieces of an image have one sequence and one segment.
+//! INVARIANT: pieces do not overlap, none is empty, all lie within the extent; `data_bytes` and
+//! `image_bytes` are the sums of the pieces of either sort; all pieces of an image have one
+//! sequence and one segment.
 //! Spec: docs/formats/journal.md §3.
 
 use std::collections::BTreeMap;
@@ -51,8 +54,8 @@ impl Piece {
         Self { length, source, ..*self }
     }
 
-    /// Whether it shows where both are. Of two copies of the same bytes the later one may have been made because the other went
-    /// bad.
+    /// Whether it shows where both are. Of two copies of the same bytes the later one may have been
+    /// made because the other went bad.
     fn hides(&self, old: &Self) -> bool {
         match (self.source, old.source) {
             (Source::Data { at, .. }, Source::Data { at: before, .. }) if self.sequence == old.sequence => {
@@ -96,8 +99,9 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Lays `piece` over the map at `offset`: it shows wherever nothing of the same or a higher sequence is, and in the place of
-    /// an earlier copy of its bytes. Tells how the segments' weights changed.
+    /// Lays `piece` over the map at `offset`: it shows wherever nothing of the same or a higher
+    /// sequence is, and in the place of an earlier copy of its bytes. Tells how the segments'
+    /// weights changed.
     pub(crate) fn overlay(&mut self, offset: u32, piece: Piece, shifts: &mut Vec<Shift>) {
         assert!(0 < piece.length && offset.checked_add(piece.length).is_some_and(|end| end <= EXTENT_BYTES));
         let end = offset + piece.length;
@@ -124,7 +128,8 @@ impl Pieces {
         }
     }
 
-    /// Points what still shows of a moved record at its copy. `copy` covers the bytes from `offset` on.
+    /// Points what still shows of a moved record at its copy. `copy` covers the bytes from `offset`
+    /// on.
     pub(crate) fn relocate(&mut self, offset: u32, from: u64, copy: Piece, shifts: &mut Vec<Shift>) {
         let end = offset + copy.length;
         for (at, old) in self.overlapping(offset, end) {
@@ -136,8 +141,8 @@ impl Pieces {
         }
     }
 
-    /// The steps that read `length` bytes from `offset` on, at most `steps_max` of them; fewer bytes if that is not
-    /// enough, and none for no bytes.
+    /// The steps that read `length` bytes from `offset` on, at most `steps_max` of them; fewer
+    /// bytes if that is not enough, and none for no bytes.
     pub(crate) fn read(&self, offset: u32, length: u32, steps_max: usize) -> Vec<Step> {
         assert!(offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES));
         if length == 0 {
@@ -196,7 +201,8 @@ impl Pieces {
         self.image_bytes
     }
 
-    /// Whether an image of the first `content` bytes would show anywhere, or hide something, at this sequence.
+    /// Whether an image of the first `content` bytes would show anywhere, or hide something, at
+    /// this sequence.
     pub(crate) fn would_change(&self, sequence: u64, content: u32) -> bool {
         let mut cursor = 0;
         for (at, piece) in &self.map {

@@ -1,7 +1,9 @@
-//! READ: the pieces of a range, from the journal and from the extent's image, holes filled with zeros, nothing joined or copied.
+//! READ: the pieces of a range, from the journal and from the extent's image, holes filled with
+//! zeros, nothing joined or copied.
 //!
-//! The index is looked at under its lock, journal and image are read without it. If compaction moved a piece in between, its old
-//! place is refused by the log, and an image that is in use no more may be gone; the index is then asked again.
+//! The index is looked at under its lock, journal and image are read without it. If compaction
+//! moved a piece in between, its old place is refused by the log, and an image that is in use no
+//! more may be gone; the index is then asked again.
 //!
 //! INVARIANT: no byte leaves that the log, or who reads images, has not checked.
 
@@ -33,8 +35,8 @@ pub struct Found {
     pub bytes: u32,
     /// One past the extent's last byte, from its start.
     pub end: u32,
-    /// Where the extent was cut after the epoch of the request: what the bearer of the handle believes of the file's
-    /// length is no longer true.
+    /// Where the extent was cut after the epoch of the request: what the bearer of the handle
+    /// believes of the file's length is no longer true.
     pub cut: Option<u32>,
 }
 
@@ -54,7 +56,8 @@ impl Looked {
 }
 
 impl Store {
-    /// Reads `length` bytes from `offset` of the extent. Bytes that were never written, behind the end too, are zeros.
+    /// Reads `length` bytes from `offset` of the extent. Bytes that were never written, behind the
+    /// end too, are zeros.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -90,8 +93,8 @@ impl Store {
         Err(ReadError::moving())
     }
 
-    /// Reads as [`read`](Self::read) does, for a copy and not for a client: under no epoch. At least one byte, unless none is asked
-    /// for.
+    /// Reads as [`read`](Self::read) does, for a copy and not for a client: under no epoch. At
+    /// least one byte, unless none is asked for.
     ///
     /// # Errors
     /// As [`read`](Self::read), but for `Stale`.

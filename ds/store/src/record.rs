@@ -1,6 +1,7 @@
 //! What a journal record says, and how that stands in the fields of the log's header.
 //!
-//! INVARIANT: `Act::of` reads back what `Act::record` writes, and takes nothing whose numbers contradict each other.
+//! INVARIANT: `Act::of` reads back what `Act::record` writes, and takes nothing whose numbers
+//! contradict each other.
 //! Spec: docs/formats/journal.md §2.
 
 use bytes::Bytes;
@@ -44,8 +45,8 @@ pub(crate) struct Act {
     pub(crate) sequence: u64,
     /// From the extent's start; of an IMAGE, how many bytes the image says.
     pub(crate) offset: u32,
-    /// Bytes that are said by this record: of a WRITE its data, of a CUT all to the extent's end, of an IMAGE the hole behind the
-    /// image's bytes.
+    /// Bytes that are said by this record: of a WRITE its data, of a CUT all to the extent's end,
+    /// of an IMAGE the hole behind the image's bytes.
     pub(crate) length: u32,
 }
 
@@ -67,8 +68,8 @@ impl Act {
         self.length == 0 && self.kind != Kind::Image
     }
 
-    /// Requests below its epoch are refused, also after a restart. A CUT of nothing without a sequence is what an extent begins with at
-    /// a server that had it before.
+    /// Requests below its epoch are refused, also after a restart. A CUT of nothing without a
+    /// sequence is what an extent begins with at a server that had it before.
     pub(crate) fn fences(&self) -> bool {
         match self.kind {
             Kind::Fence | Kind::Drop => true,

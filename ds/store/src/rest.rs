@@ -1,6 +1,7 @@
 //! Whether the journal rests, and what may be done then: time and counts in, yes or no out.
 //!
-//! INVARIANT: at rest at most [`REST_COPY_BYTES_PER_SECOND`] are copied, on average, and room is given back once for what was appended last.
+//! INVARIANT: at rest at most [`REST_COPY_BYTES_PER_SECOND`] are copied, on average, and room is
+//! given back once for what was appended last.
 //! Spec: docs/formats/journal.md §5.
 
 use crate::limits::{JOURNAL_REST_MS, REST_COPY_BYTES_PER_SECOND};
@@ -24,8 +25,8 @@ impl Rest {
         Self { appended: 0, since_ms: now_ms, copy_from_ms: now_ms, trimmed_at: None }
     }
 
-    /// Whether the journal rests at `now_ms`. `appended` counts the records that others than compaction appended; `busy`: somebody is
-    /// about to.
+    /// Whether the journal rests at `now_ms`. `appended` counts the records that others than
+    /// compaction appended; `busy`: somebody is about to.
     pub(crate) fn look(&mut self, appended: u64, busy: bool, now_ms: u64) -> bool {
         if busy || appended != self.appended {
             self.appended = appended;
@@ -44,7 +45,8 @@ impl Rest {
         self.copy_from_ms = now_ms + bytes.saturating_mul(1000) / REST_COPY_BYTES_PER_SECOND;
     }
 
-    /// Whether there may be room to give back: something was appended since it was done last. `records` counts all.
+    /// Whether there may be room to give back: something was appended since it was done last.
+    /// `records` counts all.
     pub(crate) fn begins_trim(&mut self, records: u64) -> bool {
         self.trimmed_at.replace(records) != Some(records)
     }

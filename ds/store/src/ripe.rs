@@ -1,6 +1,8 @@
-//! Which extents have rested long enough to be sealed: a look at all of them, and a decision over numbers.
+//! Which extents have rested long enough to be sealed: a look at all of them, and a decision over
+//! numbers.
 //!
-//! Knows nothing of who is home, nor of sets: an extent that is not ours to seal is put off by whoever asked.
+//! Knows nothing of who is home, nor of sets: an extent that is not ours to seal is put off by
+//! whoever asked.
 //!
 //! Spec: docs/protocol/seal.md §1.
 
@@ -17,7 +19,8 @@ use crate::store::Store;
 /// An extent that may be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ripe {
-    /// When its bytes were changed last, in milliseconds of the clock that never goes back; not before the store was opened.
+    /// When its bytes were changed last, in milliseconds of the clock that never goes back; not
+    /// before the store was opened.
     pub changed_ms: u64,
     /// Which one.
     pub extent: ExtentId,
@@ -25,17 +28,19 @@ pub struct Ripe {
     pub journal_bytes: u32,
     /// One past its last byte.
     pub end_bytes: u32,
-    /// Bytes of its image's content that were written over or cut, and bytes behind that content; 0 without an image.
+    /// Bytes of its image's content that were written over or cut, and bytes behind that content; 0
+    /// without an image.
     pub above_bytes: u32,
     /// Content of its image; 0 without one.
     pub image_bytes: u32,
 }
 
 impl Store {
-    /// The extents that should be sealed, those that rest longest first, at most `max` of them. Without an image: all that have
-    /// data in the journal and rest for `idle_ms`, or for a second if they are full. With one: if what lies above it is more than a
-    /// quarter of its content, or has rested ten times as long. What another home gave us rests ten times as long, too: by then
-    /// we may be its home.
+    /// The extents that should be sealed, those that rest longest first, at most `max` of them.
+    /// Without an image: all that have data in the journal and rest for `idle_ms`, or for a second
+    /// if they are full. With one: if what lies above it is more than a quarter of its content, or
+    /// has rested ten times as long. What another home gave us rests ten times as long, too: by
+    /// then we may be its home.
     ///
     /// # Units
     /// `now_ms` is of the clock that never goes back.
@@ -59,7 +64,8 @@ impl Store {
         best.into_sorted_vec()
     }
 
-    /// Does not name this extent as ripe before `until_ms`: it is somebody else's, or could not be sealed now.
+    /// Does not name this extent as ripe before `until_ms`: it is somebody else's, or could not be
+    /// sealed now.
     ///
     /// # Units
     /// `until_ms` is of the clock that never goes back.

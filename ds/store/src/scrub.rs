@@ -1,9 +1,11 @@
-//! Reads live data of the journal only to compare them with their checksums, for a scrub that walks through all extents; and says again
-//! what went bad, when somebody else had it.
+//! Reads live data of the journal only to compare them with their checksums, for a scrub that walks
+//! through all extents; and says again what went bad, when somebody else had it.
 //!
-//! Records without data are not read again: what they say is in the index, and their headers were checked when the store was opened.
+//! Records without data are not read again: what they say is in the index, and their headers were
+//! checked when the store was opened.
 //!
-//! INVARIANT: what is called bad was live, and where it is said to be, when it was read and afterwards.
+//! INVARIANT: what is called bad was live, and where it is said to be, when it was read and
+//! afterwards.
 //! Spec: docs/protocol/seal.md §10.
 
 use std::collections::BinaryHeap;
@@ -84,7 +86,8 @@ impl Store {
         lowest.into_sorted_vec()
     }
 
-    /// Reads some of the extent's data from `from` on, and the record of its image if that is the start.
+    /// Reads some of the extent's data from `from` on, and the record of its image if that is the
+    /// start.
     ///
     /// # Units
     /// `from` counts bytes from the start of the extent.
@@ -108,7 +111,8 @@ impl Store {
         checked
     }
 
-    /// The lowest sequence of the records that say these bytes; `None` if one of them is in a hole, or was never said.
+    /// The lowest sequence of the records that say these bytes; `None` if one of them is in a hole,
+    /// or was never said.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -130,14 +134,16 @@ impl Store {
         lowest.filter(|_| end <= cursor)
     }
 
-    /// Says bytes again that a record of this sequence said, and that cannot be read any more: they came from who has them. What
-    /// was written or cut since stays as it is. They are on stable storage when it returns, and every WRITE that had its place before
-    /// has landed. The segment with the bad record is emptied as soon as it is complete.
+    /// Says bytes again that a record of this sequence said, and that cannot be read any more: they
+    /// came from who has them. What was written or cut since stays as it is. They are on stable
+    /// storage when it returns, and every WRITE that had its place before has landed. The segment
+    /// with the bad record is emptied as soon as it is complete.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
     /// # Errors
-    /// [`ChangeError::Range`] if nothing of this sequence is there; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Range`] if nothing of this sequence is there; otherwise as
+    /// [`fence`](Self::fence).
     pub async fn restore(
         &self,
         extent: ExtentId,
@@ -184,11 +190,12 @@ impl Store {
         .await
     }
 
-    /// Says an image again that a record of this sequence named, and that cannot be read any more. The segment with the bad record is
-    /// emptied as soon as it is complete.
+    /// Says an image again that a record of this sequence named, and that cannot be read any more.
+    /// The segment with the bad record is emptied as soon as it is complete.
     ///
     /// # Errors
-    /// [`ChangeError::Range`] if no image of this sequence is in use, or one of another length; otherwise as [`fence`](Self::fence).
+    /// [`ChangeError::Range`] if no image of this sequence is in use, or one of another length;
+    /// otherwise as [`fence`](Self::fence).
     pub async fn restore_image(
         &self,
         extent: ExtentId,
@@ -246,7 +253,8 @@ impl Store {
         tracing::error!(%extent, offset, length, sequence, %error, "bytes of the journal are bad");
     }
 
-    /// The next runs of data from `from` on, whole ones but for the first and the last, and where others follow.
+    /// The next runs of data from `from` on, whole ones but for the first and the last, and where
+    /// others follow.
     fn places(&self, extent: ExtentId, from: u32) -> (Vec<Place>, Option<u32>) {
         let shard = self.inner.index.shard(extent);
         let Some(known) = shard.get(&extent) else { return (Vec::new(), None) };

@@ -1,7 +1,8 @@
-//! What sealing an extent needs of a store: a point to seal at, its bytes as of then, and whether that is still all.
+//! What sealing an extent needs of a store: a point to seal at, its bytes as of then, and whether
+//! that is still all.
 //!
-//! INVARIANT: what [`Store::mark`] answers is above every act before it, is never given to another, and every WRITE below it has
-//! landed and is on stable storage.
+//! INVARIANT: what [`Store::mark`] answers is above every act before it, is never given to another,
+//! and every WRITE below it has landed and is on stable storage.
 //! Spec: docs/protocol/seal.md §1.
 
 use layout::{Epoch, ExtentId};
@@ -15,9 +16,9 @@ use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;
 
 impl Store {
-    /// Gives the next sequence to an act that changes nothing: a CUT at the extent's end. When it returns, every WRITE below has
-    /// landed, and all of it is on stable storage. [`runs_since`](Self::runs_since) tells the act to backups, as long as no later one
-    /// is known.
+    /// Gives the next sequence to an act that changes nothing: a CUT at the extent's end. When it
+    /// returns, every WRITE below has landed, and all of it is on stable storage.
+    /// [`runs_since`](Self::runs_since) tells the act to backups, as long as no later one is known.
     ///
     /// # Errors
     /// [`ChangeError::Stale`] if the extent is not known; otherwise as [`fence`](Self::fence).
@@ -33,7 +34,8 @@ impl Store {
                 }
                 known.sequence += 1;
                 known.is_backup = false;
-                // It is nobody's CUT: one that a metadata server asks for at this epoch is still to be carried out.
+                // It is nobody's CUT: one that a metadata server asks for at this epoch is still to
+                // be carried out.
                 let (epoch, sequence, offset) = (known.cut_epoch, known.sequence, EXTENT_BYTES);
                 Ok(Act { kind: Kind::Cut, extent, epoch, sequence, offset, length: 0 })
             });
@@ -44,8 +46,8 @@ impl Store {
         .await
     }
 
-    /// What is to be read to seal the extent as of `sequence`: all that is in no hole, in runs of at most a record. `None` if
-    /// there was an act above it.
+    /// What is to be read to seal the extent as of `sequence`: all that is in no hole, in runs of
+    /// at most a record. `None` if there was an act above it.
     #[must_use]
     pub fn capture(&self, extent: ExtentId, sequence: u64) -> Option<Vec<Run>> {
         let shard = self.inner.index.shard(extent);
@@ -53,7 +55,8 @@ impl Store {
         Some(joined(&known.pieces, sequence, |source| *source != Source::Hole))
     }
 
-    /// Whether no act came above `sequence`: then all that was read since it was given is as of then.
+    /// Whether no act came above `sequence`: then all that was read since it was given is as of
+    /// then.
     #[must_use]
     pub fn is_at(&self, extent: ExtentId, sequence: u64) -> bool {
         self.sequence(extent) == sequence

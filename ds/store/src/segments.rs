@@ -1,6 +1,7 @@
 //! What each segment of the journal holds that is still needed, and whose records are in it.
 //!
-//! INVARIANT: a segment's weight is the sum of the weights of what lives in it, and never below zero.
+//! INVARIANT: a segment's weight is the sum of the weights of what lives in it, and never below
+//! zero.
 
 use std::collections::{BTreeMap, HashMap};
 

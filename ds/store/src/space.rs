@@ -1,17 +1,20 @@
 //! Which segment to give back next: a decision over numbers, no I/O.
 //!
-//! A segment with a bad record that is not needed goes first, one with next to no live bytes at once. Otherwise the one with the smallest live share is emptied by copying, but only
-//! if enough of the journal is dead to be worth it, or room is short.
+//! A segment with a bad record that is not needed goes first, one with next to no live bytes at
+//! once. Otherwise the one with the smallest live share is emptied by copying, but only if enough
+//! of the journal is dead to be worth it, or room is short.
 //!
 //! At rest less is asked for, because nobody is disturbed: see [`choose_at_rest`].
 //!
-//! INVARIANT: the choice never empties the segment that is being written, nor one that cannot be emptied. Choosing and doing at rest ends by
-//! itself, and copies at most a bounded share of what died.
+//! INVARIANT: the choice never empties the segment that is being written, nor one that cannot be
+//! emptied. Choosing and doing at rest ends by itself, and copies at most a bounded share of what
+//! died.
 //! Spec: docs/formats/journal.md §5.
 
 use crate::limits::{REST_GAIN_BYTES_MIN, REST_LIVE_PARTS, SMALL_SEGMENT_BYTES, SMALL_SEGMENTS_MAX};
 
-/// A segment of which at most one part in this many is alive is emptied whatever the rest looks like.
+/// A segment of which at most one part in this many is alive is emptied whatever the rest looks
+/// like.
 const NEARLY_DEAD: u64 = 64;
 
 /// Dead bytes, in segments, below which nothing is copied at rest.
@@ -46,8 +49,8 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Live bytes that may be held: an eighth and four segments are kept free, so that there is always something to
-    /// gain by compaction and room to do it in.
+    /// Live bytes that may be held: an eighth and four segments are kept free, so that there is
+    /// always something to gain by compaction and room to do it in.
     #[must_use]
     pub(crate) fn live_bytes_max(&self) -> u64 {
         let reserve = self.journal_bytes_max / 8 + 4 * self.segment_bytes;
@@ -95,7 +98,8 @@ pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) ->
     let dead = journal_bytes.saturating_sub(live);
     // A segment with next to nothing alive goes at once.
     let cheap = NEARLY_DEAD * best.live_bytes <= best.bytes;
-    // At rest half a segment must be won by copying the other half, and a quarter of the journal be dead.
+    // At rest half a segment must be won by copying the other half, and a quarter of the journal be
+    // dead.
     let worth = 2 * best.live_bytes <= best.bytes
         && journal_bytes <= 4 * dead
         && DEAD_SEGMENTS_MIN * room.segment_bytes <= dead;
@@ -106,11 +110,12 @@ pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) ->
 
 /// Decides when nobody appends, and [`choose`] has found nothing.
 ///
-/// A segment that is mostly dead is emptied if that gives back twice what is copied, and enough to be worth it at all; the one that is
-/// being written is closed first. Of segments too small for that a few may stay; more are merged, the emptiest first.
+/// A segment that is mostly dead is emptied if that gives back twice what is copied, and enough to
+/// be worth it at all; the one that is being written is closed first. Of segments too small for
+/// that a few may stay; more are merged, the emptiest first.
 ///
-/// Why it ends: each byte that is copied buys two that died, and copies do not die by being made. Merging needs one small segment more
-/// than may stay, and those come from starts, one each.
+/// Why it ends: each byte that is copied buys two that died, and copies do not die by being made.
+/// Merging needs one small segment more than may stay, and those come from starts, one each.
 #[must_use]
 pub(crate) fn choose_at_rest(segments: &[SegmentUse]) -> Choice {
     let is_worth = |one: &&SegmentUse| {
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn what_may_be_live_leaves_dead_bytes_to_gain() {
-        // With all that may live spread evenly under pressure, some segment has at least an eighth dead.
+        // With all that may live spread evenly under pressure, some segment has at least an eighth
+        // dead.
         let live = ROOM.live_bytes_max();
         assert!(8 * live <= 7 * ROOM.pressed_bytes());
     }
@@ -237,7 +243,8 @@ mod tests {
         assert_eq!(choose_at_rest(&uses), Choice::Empty { segment: 1 });
     }
 
-    /// Plays choices on numbers, with copies as wasteful as they can be: it ends, all files are shorter then, and little was copied.
+    /// Plays choices on numbers, with copies as wasteful as they can be: it ends, all files are
+    /// shorter then, and little was copied.
     #[test]
     fn resting_ends() {
         for (record_weight, record_bytes) in [(72, 128), (73, 136), (32_840, 36_992), (1 << 20, 1_055_000)] {
@@ -268,7 +275,8 @@ mod tests {
                 Choice::Rest => {
                     let after = sum(uses);
                     assert!(after <= before);
-                    // By weight it is half of what came back; copies of the smallest records take nearly twice their weight.
+                    // By weight it is half of what came back; copies of the smallest records take
+                    // nearly twice their weight.
                     assert!(copied <= (before - after) * 2 + 40 * SMALL_SEGMENT_BYTES, "{copied}");
                     let live: u64 = uses.iter().map(|one| one.live_bytes).sum();
                     let small = (SMALL_SEGMENTS_MAX as u64 + 1) * SMALL_SEGMENT_BYTES;

@@ -27,11 +27,14 @@ use crate::sync::{InFlight, Stamps};
 pub struct StoreConfig {
     /// Its directory; made if absent.
     pub dir: PathBuf,
-    /// Bytes that journal and images may take on disk. A part of the journal's is kept free for compaction.
+    /// Bytes that journal and images may take on disk. A part of the journal's is kept free for
+    /// compaction.
     pub capacity_bytes: u64,
-    /// Size of a journal segment. At least sixteen must fit the capacity, and a record must fit a segment.
+    /// Size of a journal segment. At least sixteen must fit the capacity, and a record must fit a
+    /// segment.
     pub segment_bytes: u64,
-    /// Opens a store although records that were durable are damaged: their bytes read as older ones, or zeros.
+    /// Opens a store although records that were durable are damaged: their bytes read as older
+    /// ones, or zeros.
     pub accept_damage: bool,
 }
 
@@ -131,8 +134,8 @@ impl Store {
         &self.inner.dir
     }
 
-    /// Random for each opening: the write verifier. Bytes that were written UNSTABLE and not committed under another
-    /// one may be lost.
+    /// Random for each opening: the write verifier. Bytes that were written UNSTABLE and not
+    /// committed under another one may be lost.
     #[must_use]
     pub fn instance(&self) -> u64 {
         self.inner.instance
@@ -191,7 +194,8 @@ impl Store {
         inner.wake.notify_one();
         let compactor = inner.compactor.lock().take();
         if let Some(compactor) = compactor {
-            // It ends by itself, between two segments. If it panicked there is nothing more to wait for.
+            // It ends by itself, between two segments. If it panicked there is nothing more to wait
+            // for.
             let _ = compactor.await;
         }
         inner.in_flight.drain().await;
@@ -218,7 +222,8 @@ impl Inner {
         live_bytes_max.saturating_sub(kept_from(purpose, capacity_bytes))
     }
 
-    /// A record was written to `segment`: if that is a new one, an older one was sealed, and may have something to give.
+    /// A record was written to `segment`: if that is a new one, an older one was sealed, and may
+    /// have something to give.
     pub(crate) fn note_segment(&self, segment: u64) {
         if self.newest_segment.fetch_max(segment, Ordering::Relaxed) < segment {
             self.wake.notify_one();

@@ -1,8 +1,9 @@
-//! What a store has beside data: its superblock, twice, and the header blocks, footers and record headers of its journal. No request reads
-//! them, so a scrub looks at them, and a start that meets a bad one goes on where the same is said elsewhere.
+//! What a store has beside data: its superblock, twice, and the header blocks, footers and record
+//! headers of its journal. No request reads them, so a scrub looks at them, and a start that meets
+//! a bad one goes on where the same is said elsewhere.
 //!
-//! INVARIANT: a superblock is written anew only with what the store was opened as. A segment of which such a part is bad stays until all
-//! that lives in it was copied.
+//! INVARIANT: a superblock is written anew only with what the store was opened as. A segment of
+//! which such a part is bad stays until all that lives in it was copied.
 //! Spec: docs/formats/journal.md §1, §6.
 
 use std::io;
@@ -13,8 +14,8 @@ use crate::store::{Inner, Store};
 use crate::superblock_files::{NAMES, read, write};
 
 impl Store {
-    /// Compares both files of the superblock with what the store was opened as, and writes anew what is not that. Tells how many were
-    /// bad, all of which are good now.
+    /// Compares both files of the superblock with what the store was opened as, and writes anew
+    /// what is not that. Tells how many were bad, all of which are good now.
     ///
     /// # Errors
     /// The disk's.
@@ -32,8 +33,8 @@ impl Store {
         Ok(bad)
     }
 
-    /// The segments of the journal that are complete, after the one that is being written was completed: then the headers of its records
-    /// can be compared with its footer.
+    /// The segments of the journal that are complete, after the one that is being written was
+    /// completed: then the headers of its records can be compared with its footer.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -42,8 +43,9 @@ impl Store {
         Ok(self.inner.wal.segments().iter().filter(|one| one.sealed).map(|one| one.seq).collect())
     }
 
-    /// Looks at what surrounds the payloads of a complete segment. Where something is bad, the segment is emptied as soon as that can be.
-    /// Tells how many places were bad, and how many bytes were read.
+    /// Looks at what surrounds the payloads of a complete segment. Where something is bad, the
+    /// segment is emptied as soon as that can be. Tells how many places were bad, and how many
+    /// bytes were read.
     ///
     /// # Errors
     /// The disk's.

@@ -15,7 +15,8 @@ use crate::superblock::{SUPERBLOCK_BYTES, Superblock, SuperblockError};
 /// The superblock's file, and that of its copy.
 pub(crate) const NAMES: [&str; 2] = ["superblock", "superblock.copy"];
 
-/// Finds the superblock of a store; formats an empty directory. Tells how many of its two files were bad or missing and are good now.
+/// Finds the superblock of a store; formats an empty directory. Tells how many of its two files
+/// were bad or missing and are good now.
 pub(crate) async fn load_or_format(env: &Env, dir: &Path) -> Result<(Superblock, usize), OpenError> {
     let disk: &dyn Disk = &*env.disk;
     let journal = dir.join("journal");

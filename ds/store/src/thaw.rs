@@ -1,9 +1,11 @@
-//! Whether an image is all there is of its extent: what an image that is in use is above, and below.
+//! Whether an image is all there is of its extent: what an image that is in use is above, and
+//! below.
 //!
-//! Knows nothing of who is to be told. An image that came into use, or was found in the journal at the start, is taken for
-//! all there is until somebody says otherwise.
+//! Knows nothing of who is to be told. An image that came into use, or was found in the journal at
+//! the start, is taken for all there is until somebody says otherwise.
 //!
-//! INVARIANT: where [`Store::above_image`] answers 0, no byte was said above the image, and none that has its place will be.
+//! INVARIANT: where [`Store::above_image`] answers 0, no byte was said above the image, and none
+//! that has its place will be.
 //! Spec: docs/protocol/seal.md §2, §8.
 
 use layout::ExtentId;
@@ -11,7 +13,8 @@ use layout::ExtentId;
 use crate::store::Store;
 
 impl Store {
-    /// Somebody keeps in mind that something lies above the image with this sequence. Nothing is noted if another one shows by now.
+    /// Somebody keeps in mind that something lies above the image with this sequence. Nothing is
+    /// noted if another one shows by now.
     pub fn thawed(&self, extent: ExtentId, image: u64) {
         let mut shard = self.inner.index.shard(extent);
         let base = shard.get_mut(&extent).and_then(|known| known.base.as_mut());
@@ -28,8 +31,9 @@ impl Store {
         base.map(|base| base.sequence)
     }
 
-    /// What lies above the image with the sequence `image`: 0 for nothing, else the highest sequence that was given to an act of the
-    /// extent. `None` if that image does not show; or if acts are under way of which nobody knows yet what they come to.
+    /// What lies above the image with the sequence `image`: 0 for nothing, else the highest
+    /// sequence that was given to an act of the extent. `None` if that image does not show; or if
+    /// acts are under way of which nobody knows yet what they come to.
     #[must_use]
     pub fn above_image(&self, extent: ExtentId, image: u64) -> Option<u64> {
         let shard = self.inner.index.shard(extent);

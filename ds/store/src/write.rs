@@ -1,9 +1,11 @@
 //! WRITE and COMMIT.
 //!
-//! A WRITE is admitted under the lock of its extent's shard, appended without any lock, and laid into the index under the lock
-//! again. FENCE waits for what was admitted, so an admitted WRITE always completes.
+//! A WRITE is admitted under the lock of its extent's shard, appended without any lock, and laid
+//! into the index under the lock again. FENCE waits for what was admitted, so an admitted WRITE
+//! always completes.
 //!
-//! INVARIANT: a record that reached the journal reaches the index, even if whoever asked for it has gone away.
+//! INVARIANT: a record that reached the journal reaches the index, even if whoever asked for it has
+//! gone away.
 //! Spec: docs/formats/journal.md §4.
 
 use std::sync::Arc;
@@ -52,7 +54,8 @@ impl Store {
         self.admit(extent, epoch, offset, length).await?.write(data, stability).await
     }
 
-    /// Takes room for a WRITE of `length` bytes, at least one, and gives it its place among the acts on the extent.
+    /// Takes room for a WRITE of `length` bytes, at least one, and gives it its place among the
+    /// acts on the extent.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -70,7 +73,8 @@ impl Store {
         Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
     }
 
-    /// Whether a request at this epoch may be served: for whoever does something before it is admitted.
+    /// Whether a request at this epoch may be served: for whoever does something before it is
+    /// admitted.
     ///
     /// # Errors
     /// [`ChangeError::Stale`].
@@ -78,8 +82,9 @@ impl Store {
         self.inner.check_epoch(extent, epoch).map(drop)
     }
 
-    /// As [`check_epoch`](Self::check_epoch), for a request that goes by the copies that its handle names: `true` says that the handle was
-    /// made before the extent had the epoch with which the store was opened, so others may be in force, and no metadata server has
+    /// As [`check_epoch`](Self::check_epoch), for a request that goes by the copies that its handle
+    /// names: `true` says that the handle was made before the extent had the epoch with which the
+    /// store was opened, so others may be in force, and no metadata server has
     /// [said](Self::note_copies_told) which.
     ///
     /// # Errors
@@ -88,15 +93,16 @@ impl Store {
         self.inner.check_epoch(extent, epoch)
     }
 
-    /// A metadata server has said since the store was opened which copies of an extent are in force.
+    /// A metadata server has said since the store was opened which copies of an extent are in
+    /// force.
     pub fn note_copies_told(&self, extent: ExtentId) {
         if let Some(known) = self.inner.index.shard(extent).get_mut(&extent) {
             known.copies_told = true;
         }
     }
 
-    /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than what is there does not
-    /// show, whatever comes first.
+    /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than
+    /// what is there does not show, whatever comes first.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -153,8 +159,9 @@ impl Ticket {
         self.admitted.act.sequence
     }
 
-    /// The sequence of the image that it would lie above, if nobody was told yet that something does: see
-    /// [`Store::thawed`]. A WRITE that came before the image did lies above it too, and says nothing here.
+    /// The sequence of the image that it would lie above, if nobody was told yet that something
+    /// does: see [`Store::thawed`]. A WRITE that came before the image did lies above it too, and
+    /// says nothing here.
     #[must_use]
     pub fn above_image(&self) -> Option<u64> {
         self.admitted.above
@@ -163,7 +170,8 @@ impl Ticket {
     /// Writes the bytes, as many as were announced.
     ///
     /// # Errors
-    /// [`ChangeError::Failed`]: it is unknown whether the bytes are there; [`ChangeError::Range`] for another number of bytes.
+    /// [`ChangeError::Failed`]: it is unknown whether the bytes are there; [`ChangeError::Range`]
+    /// for another number of bytes.
     pub async fn write(self, data: Vec<Bytes>, stability: Stability) -> Result<(), ChangeError> {
         let Self { admitted } = self;
         if data.iter().map(Bytes::len).sum::<usize>() != admitted.act.length as usize {
@@ -295,7 +303,8 @@ impl Admitted {
         // Before the index gets an entry: a refused WRITE leaves none.
         room.inner.check_forgotten(extent, epoch)?;
         let known = shard.entry(extent).or_default();
-        // A client's handle is good until it is fenced; a home that knows less than we do is no home any more.
+        // A client's handle is good until it is fenced; a home that knows less than we do is no
+        // home any more.
         let least = if told.is_some() { known.epoch } else { known.fence_epoch };
         if epoch < least {
             return Err(ChangeError::Stale { known: least });

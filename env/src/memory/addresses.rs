@@ -1,4 +1,5 @@
-//! Addresses in memory: who has which is a table that machines of one world share, and what was said is written down.
+//! Addresses in memory: who has which is a table that machines of one world share, and what was
+//! said is written down.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -55,8 +55,8 @@ impl ManualClock {
         }
     }
 
-    /// The process does not run for so long: both times move, sleepers that are due wake at its end, and
-    /// [`awake_ns`](Clock::awake_ns) stands still.
+    /// The process does not run for so long: both times move, sleepers that are due wake at its
+    /// end, and [`awake_ns`](Clock::awake_ns) stands still.
     pub fn pause_ms(&self, ms: u64) {
         let ns = ms * 1_000_000;
         let mut state = self.lock();

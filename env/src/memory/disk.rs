@@ -1,8 +1,8 @@
 //! A disk in memory that fails on request: for tests of everything that stores.
 //!
-//! It keeps two images of each file, what a reader sees and what a power cut leaves, as maps of 4 KiB pages. `crash`
-//! throws the first away, whole or sector by sector. Names are durable only after `sync_dir`, except directories,
-//! which are durable at once.
+//! It keeps two images of each file, what a reader sees and what a power cut leaves, as maps of 4
+//! KiB pages. `crash` throws the first away, whole or sector by sector. Names are durable only
+//! after `sync_dir`, except directories, which are durable at once.
 //!
 //! INVARIANT: bytes covered by a sync that answered `Ok` survive every crash.
 //! INVARIANT: a handle opened before a crash answers errors after it.

@@ -1,7 +1,7 @@
 //! A network in memory: addresses are names, streams are bounded pipes, and a test can cut them.
 //!
-//! A pipe holds a bounded number of bytes, so that a peer who does not read makes the writer wait, as TCP would. Needs no
-//! runtime of its own.
+//! A pipe holds a bounded number of bytes, so that a peer who does not read makes the writer wait,
+//! as TCP would. Needs no runtime of its own.
 //!
 //! INVARIANT: bytes come out in the order they went in; a cut loses what was in the pipe.
 

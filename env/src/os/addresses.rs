@@ -54,7 +54,8 @@ pub enum PlaceError {
     Io(#[from] io::Error),
 }
 
-/// Where an address belongs. An interface that is made anew (hot-plug, the network's restart) has another number.
+/// Where an address belongs. An interface that is made anew (hot-plug, the network's restart) has
+/// another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Site {
     address: ServiceAddress,
@@ -89,8 +90,8 @@ pub struct OsAddresses {
 }
 
 impl OsAddresses {
-    /// Finds the interfaces, takes away what a predecessor may have left, and starts the guard: `guard` is the command of a
-    /// process that calls [`run_guard`] with the same addresses.
+    /// Finds the interfaces, takes away what a predecessor may have left, and starts the guard:
+    /// `guard` is the command of a process that calls [`run_guard`] with the same addresses.
     ///
     /// # Errors
     /// [`PlaceError`].
@@ -168,7 +169,8 @@ impl Site {
         Ok(Self { address, interface: found.index, mac: found.mac.ok_or_else(not_ethernet)? })
     }
 
-    /// The same interface as long as it is there: another one in the network is none the better, and the address may be on this one.
+    /// The same interface as long as it is there: another one in the network is none the better,
+    /// and the address may be on this one.
     fn again(self, all: &[Interface], name: Option<&str>) -> Result<Self, PlaceError> {
         let is_same =
             |one: &&Interface| one.index == self.interface && name.is_none_or(|name| one.name == name);
@@ -216,7 +218,8 @@ fn find<'a>(
     })
 }
 
-/// Guards another process, whose end of a line is standard input; returns when that has ended and its addresses are gone.
+/// Guards another process, whose end of a line is standard input; returns when that has ended and
+/// its addresses are gone.
 ///
 /// # Errors
 /// [`PlaceError`].
@@ -230,7 +233,8 @@ pub fn run_guard(addresses: &[ServiceAddress], interface: Option<&str>) -> Resul
 impl Addresses for OsAddresses {
     fn add(&self, address: ServiceAddress, valid_s: u32) -> io::Result<()> {
         let Err(error) = netlink::add(self.site(address)?.interface, address, valid_s) else { return Ok(()) };
-        // The next call finds it there. Not this one: whoever renews an address must see that it has gone, and announce it again.
+        // The next call finds it there. Not this one: whoever renews an address must see that it
+        // has gone, and announce it again.
         match self.look_again(address) {
             Ok(_) | Err(PlaceError::Io(_)) => Err(error),
             Err(why) => Err(io::Error::other(format!("{error}; {why}"))),
@@ -271,7 +275,8 @@ impl Addresses for OsAddresses {
 
     fn keep(&self, lease_ms: u32) {
         if let Some(line) = &self.guard.line {
-            // A guard that is gone can do nothing, and neither can we for it: the addresses' own time runs out.
+            // A guard that is gone can do nothing, and neither can we for it: the addresses' own
+            // time runs out.
             let _ = guard_line::send_lease(line, lease_ms);
         }
     }

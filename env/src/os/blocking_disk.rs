@@ -1,7 +1,8 @@
-//! A disk on a pool of threads: for kernels or sandboxes without io_uring, and for the calls a ring has no use for.
+//! A disk on a pool of threads: for kernels or sandboxes without io_uring, and for the calls a ring
+//! has no use for.
 //!
-//! Reads, and writes where the file system can tell, are first tried on the caller's thread with `RWF_NOWAIT`: what
-//! the page cache can satisfy costs one system call and no thread change.
+//! Reads, and writes where the file system can tell, are first tried on the caller's thread with
+//! `RWF_NOWAIT`: what the page cache can satisfy costs one system call and no thread change.
 
 use std::fs;
 use std::io;

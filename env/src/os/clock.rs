@@ -1,6 +1,7 @@
-//! The machine's clock: `CLOCK_MONOTONIC` and `CLOCK_REALTIME` through std, sleeping on tokio's timer. What `CLOCK_BOOTTIME` counts
-//! beyond `CLOCK_MONOTONIC` is time for which the machine was suspended. A thread that looks at the clock a few times a second, from when
-//! that is first asked for, tells for how long the process did not run.
+//! The machine's clock: `CLOCK_MONOTONIC` and `CLOCK_REALTIME` through std, sleeping on tokio's
+//! timer. What `CLOCK_BOOTTIME` counts beyond `CLOCK_MONOTONIC` is time for which the machine was
+//! suspended. A thread that looks at the clock a few times a second, from when that is first asked
+//! for, tells for how long the process did not run.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -63,7 +64,8 @@ impl Clock for OsClock {
 /// Starts the thread that looks at the clock while anything else has the detector.
 fn watch(started: Instant) -> Option<Arc<Mutex<PauseDetector>>> {
     let detector = Arc::new(Mutex::new(PauseDetector::default()));
-    // All before this was not looked at, and counts as a pause if it was long: only differences matter.
+    // All before this was not looked at, and counts as a pause if it was long: only differences
+    // matter.
     look(&detector, started);
     let watched: Weak<_> = Arc::downgrade(&detector);
     let keep_looking = move || {
@@ -90,8 +92,8 @@ fn look(detector: &Mutex<PauseDetector>, started: Instant) -> u64 {
     detector.ran_ns(now_ns)
 }
 
-/// Two clocks cannot be read at once: who was interrupted in between reads them again, so often at most. What is read is never too small, so
-/// the smallest counts.
+/// Two clocks cannot be read at once: who was interrupted in between reads them again, so often at
+/// most. What is read is never too small, so the smallest counts.
 const READS_MAX: u32 = 5;
 const APART_NS_MAX: u64 = 500_000;
 

@@ -1,7 +1,8 @@
-//! System calls on one open file: positioned vectored I/O, sync, allocation. They block; who calls them decides where.
+//! System calls on one open file: positioned vectored I/O, sync, allocation. They block; who calls
+//! them decides where.
 //!
-//! INVARIANT: a buffer handed to the kernel outlives the call, and bytes are only declared initialised after the
-//! kernel said it wrote them.
+//! INVARIANT: a buffer handed to the kernel outlives the call, and bytes are only declared
+//! initialised after the kernel said it wrote them.
 
 use std::fs;
 use std::io;
@@ -27,7 +28,8 @@ pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<fs::File> {
     options.open(path)
 }
 
-/// What a transfer has left: the buffers, how many bytes of the first are done, and where the rest goes.
+/// What a transfer has left: the buffers, how many bytes of the first are done, and where the rest
+/// goes.
 pub(super) struct WriteCursor {
     data: Vec<Bytes>,
     first: usize,
@@ -73,8 +75,8 @@ impl WriteCursor {
         assert!(left == 0, "the kernel wrote more than it was given");
     }
 
-    /// The next call's vector, within the kernel's limits. Points into `self.data`: valid as long as `self` is neither
-    /// advanced nor dropped.
+    /// The next call's vector, within the kernel's limits. Points into `self.data`: valid as long
+    /// as `self` is neither advanced nor dropped.
     pub(super) fn vectors(&self) -> Vec<libc::iovec> {
         let mut vectors = Vec::with_capacity((self.data.len() - self.first).min(WRITE_BUFFERS_MAX));
         let (mut room, mut skip) = (TRANSFER_BYTES_MAX, self.skip);
@@ -121,13 +123,13 @@ fn write_some(fd: RawFd, cursor: &WriteCursor, flags: libc::c_int) -> io::Result
     let vectors = cursor.vectors();
     let count = libc::c_int::try_from(vectors.len()).expect("at most WRITE_BUFFERS_MAX");
     let offset = file_offset(cursor.offset())?;
-    // SAFETY: the vectors point into buffers that `cursor` keeps alive and unmoved over the call; the kernel only
-    // reads them.
+    // SAFETY: the vectors point into buffers that `cursor` keeps alive and unmoved over the call;
+    // the kernel only reads them.
     check(unsafe { libc::pwritev2(fd, vectors.as_ptr(), count, offset, flags) } as i64)
 }
 
-/// Tries to write without waiting for anything: `true` when all is written. Where the file system cannot tell in
-/// advance (ext4) or would have to wait, some or all is left in the cursor.
+/// Tries to write without waiting for anything: `true` when all is written. Where the file system
+/// cannot tell in advance (ext4) or would have to wait, some or all is left in the cursor.
 pub(super) fn write_nowait(fd: RawFd, cursor: &mut WriteCursor) -> io::Result<bool> {
     match write_some(fd, cursor, libc::RWF_NOWAIT) {
         Ok(done) => cursor.advance(done),
@@ -141,7 +143,8 @@ fn may_wait(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::EINTR | libc::EINVAL))
 }
 
-/// Reads up to `len - buffer.len()` bytes behind those in `buffer`: how many, 0 at the end of the file.
+/// Reads up to `len - buffer.len()` bytes behind those in `buffer`: how many, 0 at the end of the
+/// file.
 fn read_some(
     fd: RawFd,
     offset: u64,
@@ -153,7 +156,8 @@ fn read_some(
     let offset = file_offset(offset + start as u64)?;
     let room = &mut buffer.spare_capacity_mut()[..(len - start).min(TRANSFER_BYTES_MAX)];
     let vector = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    // SAFETY: the vector is the buffer's own spare room, borrowed over the call; nobody else sees it.
+    // SAFETY: the vector is the buffer's own spare room, borrowed over the call; nobody else sees
+    // it.
     let done = check(unsafe { libc::preadv2(fd, &raw const vector, 1, offset, flags) } as i64)?;
     assert!(start + done <= len, "the kernel read more than there was room for");
     // SAFETY: the kernel has just written `done` bytes behind the first `start`.
@@ -174,7 +178,8 @@ pub(super) fn read_all(fd: RawFd, offset: u64, buffer: &mut BytesMut, len: usize
     Ok(())
 }
 
-/// Reads what the page cache holds, without waiting for the device: `true` when that was all (or the file ended).
+/// Reads what the page cache holds, without waiting for the device: `true` when that was all (or
+/// the file ended).
 pub(super) fn read_nowait(fd: RawFd, offset: u64, buffer: &mut BytesMut, len: usize) -> io::Result<bool> {
     while buffer.len() < len {
         match read_some(fd, offset, buffer, len, libc::RWF_NOWAIT) {
@@ -200,7 +205,8 @@ pub(super) fn allocate(file: &fs::File, offset: u64, len: u64) -> io::Result<()>
     }
 }
 
-/// Gives a range back. Where the file system cannot, zeros are not written: the caller asked for room, not for zeros.
+/// Gives a range back. Where the file system cannot, zeros are not written: the caller asked for
+/// room, not for zeros.
 pub(super) fn punch(fd: RawFd, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: no memory is passed.

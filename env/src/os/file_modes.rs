@@ -1,6 +1,7 @@
 //! Who may read what this process makes.
 
-/// From now on files are made for the process's own user alone, and directories too, whatever the umask was that it was started with.
+/// From now on files are made for the process's own user alone, and directories too, whatever the
+/// umask was that it was started with.
 pub fn keep_files_private() {
     // SAFETY: changes one number of the process; it cannot fail.
     unsafe { libc::umask(0o077) };

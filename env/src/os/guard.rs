@@ -1,8 +1,10 @@
-//! The guard of a server's service addresses: a small process that outlives the server for a moment.
+//! The guard of a server's service addresses: a small process that outlives the server for a
+//! moment.
 //!
-//! It has duplicates of the sockets with clients at these addresses, so that the kernel says nothing to the clients when the server
-//! dies; it takes the addresses away and ends the sockets in silence. To clients and the other nodes it is then as if the machine had
-//! died, and the node that takes the addresses wakes the clients up. It does the same when the server hangs.
+//! It has duplicates of the sockets with clients at these addresses, so that the kernel says
+//! nothing to the clients when the server dies; it takes the addresses away and ends the sockets in
+//! silence. To clients and the other nodes it is then as if the machine had died, and the node that
+//! takes the addresses wakes the clients up. It does the same when the server hangs.
 //!
 //! INVARIANT: an address is gone before a connection at it ends.
 //! Spec: docs/protocol/addresses.md §3.
@@ -21,7 +23,8 @@ use crate::limits::GUARDED_SOCKETS_MAX;
 /// An address and the number of the interface it belongs on.
 pub(super) type Place = (u32, ServiceAddress);
 
-/// Starts `command` with the guard's end of a line as its standard input; the server's end, and the process.
+/// Starts `command` with the guard's end of a line as its standard input; the server's end, and the
+/// process.
 pub(super) fn start(mut command: Command) -> io::Result<(OwnedFd, Child)> {
     let (server, guard) = guard_line::pair()?;
     let child = command.stdin(Stdio::from(guard)).stdout(Stdio::null()).spawn()?;
@@ -72,7 +75,8 @@ fn give_up(places: &[Place], held: &mut Vec<OwnedFd>) {
     }
 }
 
-/// An address that is not where it was when the guard began has gone by itself, or is on an interface that was made anew.
+/// An address that is not where it was when the guard began has gone by itself, or is on an
+/// interface that was made anew.
 fn remove_anywhere(address: ServiceAddress) {
     let all = interfaces::all().unwrap_or_default();
     for interface in all.iter().filter(|interface| interface.addresses.contains(&address.ip)) {

@@ -1,6 +1,7 @@
 //! The line between a server and its guard: a pair of sockets on which descriptors travel.
 //!
-//! A message is a kind and four bytes. It ends when the server does: the kernel closes its end, however the server died.
+//! A message is a kind and four bytes. It ends when the server does: the kernel closes its end,
+//! however the server died.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -8,7 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// What a server tells its guard.
 #[derive(Debug)]
 pub(super) enum Word {
-    /// The server lives; silence of more than so many milliseconds means that it does not serve. Zero: it has no addresses.
+    /// The server lives; silence of more than so many milliseconds means that it does not serve.
+    /// Zero: it has no addresses.
     Lease(u32),
     /// A connection at a service address.
     Socket(OwnedFd),
@@ -22,7 +24,8 @@ const WORD_BYTES: usize = 5;
 #[repr(C, align(8))]
 struct Beside([u8; 64]);
 
-/// A new line: the server's end and the guard's. The server's waits for at most some milliseconds, then an error comes.
+/// A new line: the server's end and the guard's. The server's waits for at most some milliseconds,
+/// then an error comes.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: two live ints for the call to fill.
@@ -71,7 +74,8 @@ fn send(line: &OwnedFd, kind: u8, value: u32, socket: Option<BorrowedFd<'_>>) ->
     if let Some(socket) = socket {
         let fd_bytes = u32::try_from(size_of::<libc::c_int>()).expect("an int is small");
         message.msg_control = beside.0.as_mut_ptr().cast();
-        // SAFETY: these two only compute; the first header is inside `beside`, which has room for it and is aligned.
+        // SAFETY: these two only compute; the first header is inside `beside`, which has room for
+        // it and is aligned.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(fd_bytes) as _;
             let header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -107,7 +111,8 @@ pub(super) fn receive(line: &OwnedFd) -> io::Result<Option<Word>> {
     let mut socket = None;
     // SAFETY: not null, so it is a header within `beside`.
     if !header.is_null() && unsafe { (*header).cmsg_type } == libc::SCM_RIGHTS {
-        // SAFETY: a header of this kind is followed by a descriptor, which is ours alone from here on.
+        // SAFETY: a header of this kind is followed by a descriptor, which is ours alone from here
+        // on.
         socket = Some(unsafe {
             OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned())
         });

@@ -25,7 +25,8 @@ pub(super) fn all() -> io::Result<Vec<Interface>> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
     let mut next = first;
     while !next.is_null() {
-        // SAFETY: getifaddrs returned a list whose entries live until freeifaddrs, and `next` is one of them.
+        // SAFETY: getifaddrs returned a list whose entries live until freeifaddrs, and `next` is
+        // one of them.
         let entry = unsafe { &*next };
         // SAFETY: the name of an entry is a C string that lives as long as the entry.
         let name = unsafe { CStr::from_ptr(entry.ifa_name) }.to_string_lossy().into_owned();
@@ -46,7 +47,8 @@ unsafe fn read_address(address: *const libc::sockaddr, interface: &mut Interface
     if address.is_null() {
         return;
     }
-    // SAFETY: the caller says that it is a socket address; the family is in the first bytes of each.
+    // SAFETY: the caller says that it is a socket address; the family is in the first bytes of
+    // each.
     let family = i32::from(unsafe { (*address).sa_family });
     match family {
         libc::AF_INET => {

@@ -28,8 +28,9 @@ const ANSWER_BYTES_MAX: usize = 4096;
 /// Gives an interface an address for `valid_s` seconds, or renews it.
 pub(super) fn add(interface: u32, address: ServiceAddress, valid_s: u32) -> io::Result<()> {
     let mut request = begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, interface, address);
-    // Preferred and valid seconds, and two times of the kernel's own. An IPv6 address that is not preferred is not taken as the source of
-    // connections from this machine, which would end when it leaves; of IPv4 addresses the first one is.
+    // Preferred and valid seconds, and two times of the kernel's own. An IPv6 address that is not
+    // preferred is not taken as the source of connections from this machine, which would end when
+    // it leaves; of IPv4 addresses the first one is.
     let preferred_s = if address.ip.is_ipv6() { 0 } else { valid_s };
     let life: Vec<u8> = [preferred_s, valid_s, 0, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
     attribute(&mut request, IFA_CACHEINFO, &life);
@@ -88,7 +89,8 @@ fn exchange(mut request: Vec<u8>) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let mut answer = [0_u8; ANSWER_BYTES_MAX];
-    // SAFETY: as above; the kernel answers a request of rtnetlink before `send` returns, so this does not wait.
+    // SAFETY: as above; the kernel answers a request of rtnetlink before `send` returns, so this
+    // does not wait.
     let got = unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) };
     let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
     verdict(answer.get(..got).unwrap_or_default())

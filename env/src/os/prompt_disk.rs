@@ -1,8 +1,10 @@
-//! A disk that makes small writes and their syncs on the caller's thread, and everything else on threads of its own.
+//! A disk that makes small writes and their syncs on the caller's thread, and everything else on
+//! threads of its own.
 //!
-//! For a log whose owner has a thread to itself and waits for each flush anyway: handing a write and the news of it from
-//! thread to thread and back costs about as much as a fast device's flush. Once syncs take longer than that, threads make them
-//! all, until they are short again: whatever else the caller's thread has to do must not wait for a slow device.
+//! For a log whose owner has a thread to itself and waits for each flush anyway: handing a write
+//! and the news of it from thread to thread and back costs about as much as a fast device's flush.
+//! Once syncs take longer than that, threads make them all, until they are short again: whatever
+//! else the caller's thread has to do must not wait for a slow device.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,9 @@
 //! Ends TCP connections without a word to the other side.
 //!
-//! A closed connection says so, or resets; a client that hears that connects again at once, to a machine that has nobody to answer.
-//! A socket in repair mode (Linux since 3.5, CAP_NET_ADMIN) is disconnected in silence and leaves nothing behind, whoever else has it
-//! open. Without that right it is closed, which says nothing either once its address is gone.
+//! A closed connection says so, or resets; a client that hears that connects again at once, to a
+//! machine that has nobody to answer. A socket in repair mode (Linux since 3.5, CAP_NET_ADMIN) is
+//! disconnected in silence and leaves nothing behind, whoever else has it open. Without that right
+//! it is closed, which says nothing either once its address is gone.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -13,7 +14,8 @@ pub(super) fn end(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     let bytes = libc::socklen_t::try_from(size_of_val(&on)).expect("an int is small");
     let fd = socket.as_raw_fd();
-    // SAFETY: the descriptor is open while it is borrowed; `on` is a live int and its own size is passed with it.
+    // SAFETY: the descriptor is open while it is borrowed; `on` is a live int and its own size is
+    // passed with it.
     let done =
         unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR, (&raw const on).cast(), bytes) };
     if done != 0 {
@@ -41,7 +43,8 @@ pub(super) fn end_all_at(ip: IpAddr) -> usize {
 }
 
 fn end_if_at(number: RawFd, ip: IpAddr) -> bool {
-    // SAFETY: the number may be anything by now; it is only used to make a duplicate, which fails or is a descriptor of our own.
+    // SAFETY: the number may be anything by now; it is only used to make a duplicate, which fails
+    // or is a descriptor of our own.
     let Ok(own) = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned() else { return false };
     let stream = TcpStream::from(own);
     let is_there =

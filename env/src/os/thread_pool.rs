@@ -1,7 +1,7 @@
 //! A bounded pool of named threads for calls that block.
 //!
-//! Callers wait (asynchronously) for a place in the queue; a job once queued always runs, even if its caller is gone.
-//! Threads end when the pool is dropped and the queue is empty.
+//! Callers wait (asynchronously) for a place in the queue; a job once queued always runs, even if
+//! its caller is gone. Threads end when the pool is dropped and the queue is empty.
 
 use std::collections::VecDeque;
 use std::io;

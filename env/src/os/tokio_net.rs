@@ -1,7 +1,7 @@
 //! TCP through tokio.
 //!
-//! Sockets send without delay (a reply is never worth waiting for a fuller packet), rebind at once after a restart, and
-//! probe a silent peer so that a vanished machine is noticed.
+//! Sockets send without delay (a reply is never worth waiting for a fuller packet), rebind at once
+//! after a restart, and probe a silent peer so that a vanished machine is noticed.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -19,10 +19,12 @@ use super::GuardLine;
 use crate::BoxFuture;
 use crate::net::{Listener, Net, Stream, StreamRead, StreamWrite};
 
-/// Connections that the kernel keeps before they are accepted: a whole cluster of clients comes back at once.
+/// Connections that the kernel keeps before they are accepted: a whole cluster of clients comes
+/// back at once.
 const BACKLOG: u32 = 1024;
 
-/// Seconds of silence before the first probe, between probes, and the number of probes without an answer.
+/// Seconds of silence before the first probe, between probes, and the number of probes without an
+/// answer.
 const KEEPALIVE: [(libc::c_int, libc::c_int); 3] =
     [(libc::TCP_KEEPIDLE, 30), (libc::TCP_KEEPINTVL, 10), (libc::TCP_KEEPCNT, 3)];
 
@@ -38,7 +40,8 @@ impl TokioNet {
         Self::default()
     }
 
-    /// As [`new`](Self::new); connections that are accepted at service addresses outlive this process for a moment.
+    /// As [`new`](Self::new); connections that are accepted at service addresses outlive this
+    /// process for a moment.
     pub fn guarded(guard: GuardLine) -> Self {
         Self { guard }
     }
@@ -72,7 +75,8 @@ fn socket(addr: SocketAddr) -> io::Result<TcpSocket> {
     socket.set_keepalive(true)?;
     for (option, value) in KEEPALIVE {
         let bytes = libc::socklen_t::try_from(size_of_val(&value)).expect("an int is small");
-        // SAFETY: the descriptor is open while `socket` lives; `value` is a live int and its own size is passed with it.
+        // SAFETY: the descriptor is open while `socket` lives; `value` is a live int and its own
+        // size is passed with it.
         let done = unsafe {
             libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, (&raw const value).cast(), bytes)
         };
@@ -83,7 +87,8 @@ fn socket(addr: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// A connection that was made elsewhere, from an address or port that [`Net::connect`] does not choose.
+/// A connection that was made elsewhere, from an address or port that [`Net::connect`] does not
+/// choose.
 ///
 /// # Errors
 /// If the connection has ended already.
@@ -124,8 +129,10 @@ struct TcpRead {
 impl Drop for TcpRead {
     fn drop(&mut self) {
         if self.guarded {
-            // The other half does the same for what is sent; then the guard sees that the socket is over, and lets it go.
-            // SAFETY: the descriptor is open while the half lives. An error is the connection's end, which is what is wanted.
+            // The other half does the same for what is sent; then the guard sees that the socket is
+            // over, and lets it go.
+            // SAFETY: the descriptor is open while the half lives. An error is the connection's
+            // end, which is what is wanted.
             let _ = unsafe { libc::shutdown(self.half.as_ref().as_raw_fd(), libc::SHUT_RD) };
         }
     }
@@ -138,7 +145,8 @@ impl StreamRead for TcpRead {
         buffer: &mut BytesMut,
         bytes_max: usize,
     ) -> Poll<io::Result<usize>> {
-        // The future holds nothing between polls, so one per poll reads straight into the buffer's room.
+        // The future holds nothing between polls, so one per poll reads straight into the buffer's
+        // room.
         let mut room = buffer.limit(bytes_max);
         pin!(self.half.read_buf(&mut room)).poll(context)
     }

@@ -1,7 +1,7 @@
 //! A disk on io_uring: bytes go through a ring of its own, names through a few threads.
 //!
-//! What the page cache can satisfy at once is done on the caller's thread (`RWF_NOWAIT`), as on the blocking disk; only
-//! what would wait goes to the ring.
+//! What the page cache can satisfy at once is done on the caller's thread (`RWF_NOWAIT`), as on the
+//! blocking disk; only what would wait goes to the ring.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -29,7 +29,8 @@ impl UringDisk {
     /// Sets the ring up and starts its thread, named after `name`.
     ///
     /// # Errors
-    /// When the kernel refuses a ring (too old, switched off, forbidden to this process), or the system a thread.
+    /// When the kernel refuses a ring (too old, switched off, forbidden to this process), or the
+    /// system a thread.
     pub fn start(name: &str) -> io::Result<Self> {
         let ring = Arc::new(Ring::start(name)?);
         Ok(Self { ring, names: BlockingDisk::start_with(name, RING_NAME_THREADS)? })

@@ -1,10 +1,11 @@
 //! One operation on its way through a ring: what it asks next, and what an answer means.
 //!
-//! An operation owns its buffers and its file. It may take several rounds (short transfers, more buffers than one call
-//! takes); a round is one submission, or two where a write is linked to a sync.
+//! An operation owns its buffers and its file. It may take several rounds (short transfers, more
+//! buffers than one call takes); a round is one submission, or two where a write is linked to a
+//! sync.
 //!
-//! INVARIANT: between a round's entries and its last completion the operation is neither moved out of its table nor
-//! dropped, so what the entries point to stays where it is.
+//! INVARIANT: between a round's entries and its last completion the operation is neither moved out
+//! of its table nor dropped, so what the entries point to stays where it is.
 
 use std::fs;
 use std::io;
@@ -39,7 +40,8 @@ impl Act {
     }
 }
 
-// SAFETY: the vectors point into the cursor's buffers, which are `Send`, travel with them, and are only read.
+// SAFETY: the vectors point into the cursor's buffers, which are `Send`, travel with them, and are
+// only read.
 unsafe impl Send for Act {}
 
 /// An operation.
@@ -88,7 +90,8 @@ impl Operation {
         let _ = self.reply.send(result);
     }
 
-    /// The entries of the next round: one, or a write linked to a sync. `tag` gives each part its user data.
+    /// The entries of the next round: one, or a write linked to a sync. `tag` gives each part its
+    /// user data.
     pub(super) fn begin(&mut self, tag: impl Fn(Part) -> u64) -> (squeue::Entry, Option<squeue::Entry>) {
         assert!(self.awaited == 0, "one round at a time");
         (self.transfer, self.sync) = (None, None);
@@ -153,7 +156,8 @@ impl Operation {
         match (&mut self.act, moved) {
             (Act::Read { buffer, len, .. }, Some(moved)) => {
                 assert!(buffer.len() + moved <= *len, "the kernel read more than there was room for");
-                // SAFETY: the completed read has just written `moved` bytes behind those that were there.
+                // SAFETY: the completed read has just written `moved` bytes behind those that were
+                // there.
                 unsafe { buffer.set_len(buffer.len() + moved) };
                 if 0 < moved && buffer.len() < *len {
                     return Next::Again;

@@ -1,7 +1,8 @@
-//! A ring and its thread. Callers hand operations over through a bounded queue; the thread alone touches the ring.
+//! A ring and its thread. Callers hand operations over through a bounded queue; the thread alone
+//! touches the ring.
 //!
-//! The thread sleeps in `io_uring_enter`. A poll of an eventfd, always in the ring, wakes it; callers write to it only
-//! when the thread said it was going to sleep.
+//! The thread sleeps in `io_uring_enter`. A poll of an eventfd, always in the ring, wakes it;
+//! callers write to it only when the thread said it was going to sleep.
 //!
 //! INVARIANT: an operation leaves the table only when the kernel is done with its buffers.
 
@@ -104,7 +105,8 @@ impl Shared {
         let asleep = std::mem::replace(&mut inbox.asleep, false);
         drop(inbox);
         if asleep {
-            // SAFETY: takes no memory. It can only fail when the counter is near its limit: then it wakes anyway.
+            // SAFETY: takes no memory. It can only fail when the counter is near its limit: then it
+            // wakes anyway.
             unsafe { libc::eventfd_write(self.wake.as_raw_fd(), 1) };
         }
     }
@@ -212,8 +214,8 @@ impl Worker {
     fn on_wake(&mut self) {
         self.wake_armed = false;
         let mut count = 0;
-        // SAFETY: `count` is a live number of the type the call fills. It does not block, and a failure means that
-        // there was nothing to take back.
+        // SAFETY: `count` is a live number of the type the call fills. It does not block, and a
+        // failure means that there was nothing to take back.
         unsafe { libc::eventfd_read(self.shared.wake.as_raw_fd(), &raw mut count) };
     }
 
@@ -231,8 +233,9 @@ impl Worker {
             let operation = self.table[index].as_mut().expect("what is ready is in the table");
             let (first, second) = operation.begin(|part| user_data(index, part));
             for entry in [Some(first), second].into_iter().flatten() {
-                // SAFETY: what the entry points to belongs to the operation, which stays in the table until its last
-                // completion; its buffers are on the heap and do not move with it.
+                // SAFETY: what the entry points to belongs to the operation, which stays in the
+                // table until its last completion; its buffers are on the heap and do not move with
+                // it.
                 let pushed = unsafe { self.ring.submission().push(&entry) };
                 assert!(pushed.is_ok(), "there was room for two");
                 self.in_flight += 1;

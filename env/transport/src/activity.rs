@@ -1,8 +1,11 @@
-//! What a connection is waiting for and since when, so that one watch can tell a quiet peer from a dead or hostile one.
+//! What a connection is waiting for and since when, so that one watch can tell a quiet peer from a
+//! dead or hostile one.
 //!
-//! The reader and the writer note what they are about to wait for; [`Activity::overdue`] judges. Time is an argument.
+//! The reader and the writer note what they are about to wait for; [`Activity::overdue`] judges.
+//! Time is an argument.
 //!
-//! INVARIANT: only waiting for the peer is ever overdue; waiting for ourselves (calls under way, room in the queue) is not.
+//! INVARIANT: only waiting for the peer is ever overdue; waiting for ourselves (calls under way,
+//! room in the queue) is not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -109,8 +112,8 @@ impl Activity {
         Slow { to_send: is_late(&self.reading, INSIDE_RECORD), to_take: is_late(&self.writing, WRITING) }
     }
 
-    /// For how long the peer stalls: has sent no byte of the record, or taken none of the message, that is under way. A message
-    /// that comes through byte by byte counts in part.
+    /// For how long the peer stalls: has sent no byte of the record, or taken none of the message,
+    /// that is under way. A message that comes through byte by byte counts in part.
     ///
     /// # Units
     /// Milliseconds; 0 if we wait for nothing of it.
@@ -139,7 +142,8 @@ impl Activity {
         self.pressed.notified().await;
     }
 
-    /// Whether the peer kept us waiting too long. `quiet` says that no call is under way in either direction.
+    /// Whether the peer kept us waiting too long. `quiet` says that no call is under way in either
+    /// direction.
     pub(crate) fn overdue(&self, now_ms: u64, limits: &Limits, quiet: bool) -> Option<Overdue> {
         let (reading, read_ms) = waited(&self.reading, now_ms);
         let (writing, write_ms) = waited(&self.writing, now_ms);

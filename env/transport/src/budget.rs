@@ -1,14 +1,15 @@
-//! Bytes in flight: of records from the moment that they are announced until their calls are answered, and of answers from
-//! before they are made until the socket has taken them.
+//! Bytes in flight: of records from the moment that they are announced until their calls are
+//! answered, and of answers from before they are made until the socket has taken them.
 //!
-//! A pool counts the bytes of one direction. An address has a share of it, and those who have not shown that they are of
-//! use have one together, so none of them keeps the others out. Those who wait get their turn address by address, and at
-//! an address connection by connection; a part of an address's share is for connections that take what they asked for
-//! (`accounts.rs`).
+//! A pool counts the bytes of one direction. An address has a share of it, and those who have not
+//! shown that they are of use have one together, so none of them keeps the others out. Those who
+//! wait get their turn address by address, and at an address connection by connection; a part of an
+//! address's share is for connections that take what they asked for (`accounts.rs`).
 //!
-//! INVARIANT: what is taken is given back when its [`Room`] is dropped, also if whoever waited for it is gone.
-//! INVARIANT: who holds room for a record may wait for room for an answer, and never the other way round: what an
-//! answer waits for is its peer, which is cut if it takes nothing.
+//! INVARIANT: what is taken is given back when its [`Room`] is dropped, also if whoever waited for
+//! it is gone.
+//! INVARIANT: who holds room for a record may wait for room for an answer, and never the other way
+//! round: what an answer waits for is its peer, which is cut if it takes nothing.
 
 mod accounts;
 
@@ -33,7 +34,8 @@ pub(crate) struct Budget {
     received: Pool,
     /// Answers.
     sent: Pool,
-    /// Small records of those who are known take nothing: what keeps the cluster alive waits for no data.
+    /// Small records of those who are known take nothing: what keeps the cluster alive waits for no
+    /// data.
     exempt_bytes: usize,
 }
 
@@ -76,7 +78,8 @@ pub(crate) struct Waiting {
 }
 
 impl Budget {
-    /// The budget of a server: that of the process for what clients send, where all servers use the machine's network.
+    /// The budget of a server: that of the process for what clients send, where all servers use the
+    /// machine's network.
     pub(crate) fn of(limits: &Limits, is_machine: bool) -> Self {
         static METADATA: OnceLock<Budget> = OnceLock::new();
         static DATA: OnceLock<Budget> = OnceLock::new();
@@ -186,7 +189,8 @@ impl Pool {
 }
 
 impl Place {
-    /// Takes room, once there is. What is larger than a share waits until it has all of that. Dropping the future gives up.
+    /// Takes room, once there is. What is larger than a share waits until it has all of that.
+    /// Dropping the future gives up.
     pub(crate) async fn take(self: &Arc<Self>, proven: bool, bytes: usize, clock: &Arc<dyn Clock>) -> Room {
         match self.try_take(proven, bytes) {
             Ok(room) => room,

@@ -1,9 +1,12 @@
-//! Calls one address: connects when first needed, again after a failure, and runs many calls on one connection.
+//! Calls one address: connects when first needed, again after a failure, and runs many calls on one
+//! connection.
 //!
 //! A call that fails is not repeated here: only the caller knows whether it may run twice.
 //!
-//! INVARIANT: a connection that is due to be renewed gets no further call, and is closed when those under way have ended.
-//! INVARIANT: at most one attempt to connect is under way, and everybody who needs it waits for that one.
+//! INVARIANT: a connection that is due to be renewed gets no further call, and is closed when those
+//! under way have ended.
+//! INVARIANT: at most one attempt to connect is under way, and everybody who needs it waits for
+//! that one.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +25,8 @@ use crate::{CallError, Connection, Limits, Service};
 /// What is said on a fresh connection before anything else; a refusal closes it.
 pub type Hello = Arc<dyn Fn(Connection) -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>;
 
-/// A number that changes when the client should open another connection: that of the key it opens them with, for one.
+/// A number that changes when the client should open another connection: that of the key it opens
+/// them with, for one.
 pub type Renewal = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Calls one address. Clones share the connection; when the last is dropped, it is closed.
@@ -91,7 +95,8 @@ impl RpcClient {
         self
     }
 
-    /// Has the next call open another connection when `renewal` gives another number; calls under way end on the one before.
+    /// Has the next call open another connection when `renewal` gives another number; calls under
+    /// way end on the one before.
     ///
     /// # Panics
     /// If the client was cloned or used before.
@@ -118,10 +123,12 @@ impl RpcClient {
         self.shared.addr
     }
 
-    /// Calls a procedure and waits for its results, at most `timeout_ms` milliseconds, connecting included.
+    /// Calls a procedure and waits for its results, at most `timeout_ms` milliseconds, connecting
+    /// included.
     ///
     /// # Errors
-    /// Any [`CallError`]. After [`CallError::Timeout`] and [`CallError::Disconnected`] the call may have run.
+    /// Any [`CallError`]. After [`CallError::Timeout`] and [`CallError::Disconnected`] the call may
+    /// have run.
     pub async fn call(
         &self,
         program: u32,
@@ -188,7 +195,8 @@ impl Shared {
         let stream = opened.map_err(|error| CallError::Connect { addr: self.addr, kind: error.kind() })?;
         let connection = self.link.start(stream, Connection::prove);
         let Some(hello) = &self.hello else { return Ok(connection) };
-        // The greeting can also be dropped, when it takes too long: the connection is unwanted until it is through.
+        // The greeting can also be dropped, when it takes too long: the connection is unwanted
+        // until it is through.
         let mut unwanted = CloseOnDrop(Some(connection.clone()));
         hello(connection.clone()).await?;
         unwanted.0 = None;

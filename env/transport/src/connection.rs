@@ -48,7 +48,8 @@ impl Connection {
         limits: &Limits,
         budget: &Budget,
     ) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
-        // One row of numbers for the process: a service that serves several addresses can tell all connections apart.
+        // One row of numbers for the process: a service that serves several addresses can tell all
+        // connections apart.
         static ID_NEXT: AtomicU64 = AtomicU64::new(1);
         let (outbox, outgoing) = Outbox::new(limits.write_queue_bytes_max);
         let calls_max = u32::try_from(limits.in_flight_per_connection_max).unwrap_or(u32::MAX).max(1);
@@ -85,7 +86,8 @@ impl Connection {
         self.shared.peer
     }
 
-    /// The peer has shown that it is one of those whom the service is for: it keeps its place longer than others.
+    /// The peer has shown that it is one of those whom the service is for: it keeps its place
+    /// longer than others.
     pub fn prove(&self) {
         self.shared.proven.store(true, Ordering::Release);
     }
@@ -100,7 +102,8 @@ impl Connection {
         !*self.shared.closed.borrow()
     }
 
-    /// Closes it. Calls from our side end in [`CallError::Disconnected`]; what is queued is not sent.
+    /// Closes it. Calls from our side end in [`CallError::Disconnected`]; what is queued is not
+    /// sent.
     pub fn close(&self) {
         self.shared.closed.send_replace(true);
         self.shared.outbox.close();
@@ -110,13 +113,15 @@ impl Connection {
 
     /// Closes it when the calls from our side that are under way have ended; each has its time.
     pub(crate) async fn retire(self) {
-        // In the order of their asking, so after all that are there. An error says that it is closed already.
+        // In the order of their asking, so after all that are there. An error says that it is
+        // closed already.
         drop(self.shared.calls.acquire_many(self.shared.calls_max).await);
         self.close();
     }
 
-    /// Calls the other side and waits for its results, at most `timeout_ms` milliseconds. Many calls can be under way;
-    /// beyond the limit they wait for each other, within their time. Dropping the future gives the call up.
+    /// Calls the other side and waits for its results, at most `timeout_ms` milliseconds. Many
+    /// calls can be under way; beyond the limit they wait for each other, within their time.
+    /// Dropping the future gives the call up.
     ///
     /// # Errors
     /// [`CallError::Timeout`], [`CallError::Disconnected`], [`CallError::Rejected`].
@@ -174,8 +179,9 @@ impl Connection {
         }
     }
 
-    /// Takes room for an answer of so many bytes before it is made, so that those who take no answers hold no more memory than is
-    /// theirs; to be handed over with it ([`Answer::Reserved`](crate::Answer::Reserved)). Waits until there is; `None` if the
+    /// Takes room for an answer of so many bytes before it is made, so that those who take no
+    /// answers hold no more memory than is theirs; to be handed over with it
+    /// ([`Answer::Reserved`](crate::Answer::Reserved)). Waits until there is; `None` if the
     /// connection closes meanwhile.
     pub async fn reserve(&self, bytes: usize) -> Option<Room> {
         let room = self.shared.places.answer(self.is_proven(), bytes, &self.shared.clock);

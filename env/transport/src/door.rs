@@ -1,11 +1,13 @@
 //! Admits connections, and chooses the one to close when all places are taken.
 //!
 //! While places are free every connection enters. Then a new connection replaces an unproven one
-//! (`Connection::prove`): the oldest, of the address with the most connections. Without such a one it
-//! replaces the oldest of the address with the most, if that address keeps more than the newcomer's.
-//! So one address cannot lock out the others, and a working client loses its place last.
+//! (`Connection::prove`): the oldest, of the address with the most connections. Without such a one
+//! it replaces the oldest of the address with the most, if that address keeps more than the
+//! newcomer's. So one address cannot lock out the others, and a working client loses its place
+//! last.
 //!
-//! Decides only. INVARIANT: at most `places_max` connections are inside; none closes while a place is free.
+//! Decides only. INVARIANT: at most `places_max` connections are inside; none closes while a place
+//! is free.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

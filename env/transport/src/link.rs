@@ -1,8 +1,10 @@
 //! Drives one connection, of a server or a client: one task reads and hands out calls, one writes.
 //!
-//! The reading task also keeps watch over the peer and is the one that ends the connection for all others.
+//! The reading task also keeps watch over the peer and is the one that ends the connection for all
+//! others.
 //!
-//! INVARIANT: a call holds a place among those under way from before its task starts until its reply is written.
+//! INVARIANT: a call holds a place among those under way from before its task starts until its
+//! reply is written.
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +29,8 @@ pub(crate) struct Link {
     pub(crate) limits: Limits,
     /// Bytes of records, calls and answers.
     pub(crate) budget: Budget,
-    /// Turns true, or loses its sender, when all should end. Every task holds one, so its sender can see the last go.
+    /// Turns true, or loses its sender, when all should end. Every task holds one, so its sender
+    /// can see the last go.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -51,7 +54,8 @@ enum Ended {
 }
 
 impl Link {
-    /// Starts the tasks of a fresh stream. What `enter` gives is dropped when the connection has ended.
+    /// Starts the tasks of a fresh stream. What `enter` gives is dropped when the connection has
+    /// ended.
     pub(crate) fn start<D: Send + 'static>(
         &self,
         stream: Stream,
@@ -144,7 +148,8 @@ impl Link {
                 Err(error) => return error.into(),
             }
             loop {
-                // Looked at only now: what follows the proof may be long, and comes after its answer.
+                // Looked at only now: what follows the proof may be long, and comes after its
+                // answer.
                 assembler.limit(self.limits.record_bytes_max_of(connection.is_proven()));
                 let record = match assembler.next_record() {
                     Ok(Some(record)) => record,
@@ -173,7 +178,8 @@ impl Link {
         }
     }
 
-    /// Starts the task of a call, once there is a place for it. While it waits here, nothing is read.
+    /// Starts the task of a call, once there is a place for it. While it waits here, nothing is
+    /// read.
     async fn take_call(
         &self,
         (header, args): (CallHeader, Reader),
@@ -210,7 +216,8 @@ impl Link {
     }
 }
 
-/// Closes the connection if a call's task ends without an answer: a caller whose call went astray must not wait for ever.
+/// Closes the connection if a call's task ends without an answer: a caller whose call went astray
+/// must not wait for ever.
 struct Unanswered {
     connection: Option<Connection>,
 }

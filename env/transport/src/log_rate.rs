@@ -1,4 +1,5 @@
-//! How often a line may be logged that a peer can cause: each kind of line has a rate of its own, and says what it left out.
+//! How often a line may be logged that a peer can cause: each kind of line has a rate of its own,
+//! and says what it left out.
 //!
 //! Sans-io: time is an argument. A kind is a static of this type beside its line.
 
@@ -30,7 +31,8 @@ impl LogRate {
     pub fn admit(&self, now_ms: u64) -> Option<u64> {
         // Each change leaves it whole.
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        // Servers of one process may have clocks of their own in a simulation: one that is behind begins again, too.
+        // Servers of one process may have clocks of their own in a simulation: one that is behind
+        // begins again, too.
         if now_ms < window.began_ms || LOG_WINDOW_MS <= now_ms - window.began_ms {
             (window.began_ms, window.lines) = (now_ms, 0);
         }

@@ -1,9 +1,11 @@
 //! Messages on their way out: a queue bounded in bytes, and the loop that writes it to the stream.
 //!
-//! The loop takes what is queued, up to a batch, and sends it by vectored writes straight from the messages' segments: many
-//! small replies share a system call, and a large one is never joined together.
+//! The loop takes what is queued, up to a batch, and sends it by vectored writes straight from the
+//! messages' segments: many small replies share a system call, and a large one is never joined
+//! together.
 //!
-//! INVARIANT: a message's share of the queue, and whatever it carries, is given back once its last byte is written.
+//! INVARIANT: a message's share of the queue, and whatever it carries, is given back once its last
+//! byte is written.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -58,7 +60,8 @@ impl Outbox {
         (Self { queue, room: Arc::new(Semaphore::new(bytes_max)), bytes_max }, outgoing)
     }
 
-    /// Queues a message, once there is room. One that is larger than the queue waits until it is alone.
+    /// Queues a message, once there is room. One that is larger than the queue waits until it is
+    /// alone.
     pub(crate) async fn push(
         &self,
         message: Writer,
@@ -189,7 +192,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// However few bytes each write takes, they are the batch's bytes in order, and nothing stays behind.
+        /// However few bytes each write takes, they are the batch's bytes in order, and nothing
+        /// stays behind.
         #[test]
         fn any_partial_writes_send_the_same_bytes(
             bodies in prop::collection::vec(prop_oneof![0_usize..9, 600_usize..700], 1..9),

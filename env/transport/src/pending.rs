@@ -1,7 +1,7 @@
 //! Calls that wait for their replies, by xid.
 //!
-//! INVARIANT: an entry lives exactly as long as its [`Waiting`], whether that ends in a reply, a timeout or a cancellation;
-//! after `close` there are none.
+//! INVARIANT: an entry lives exactly as long as its [`Waiting`], whether that ends in a reply, a
+//! timeout or a cancellation; after `close` there are none.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

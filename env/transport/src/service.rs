@@ -28,25 +28,27 @@ pub struct Call {
 pub enum Answer {
     /// A whole reply message, header included: see `wire_rpc::reply`.
     Reply(Writer),
-    /// The same, with the room that was taken before it was made ([`reserve`](crate::Connection::reserve)). A little more than that, such as
-    /// headers, counts as nothing.
+    /// The same, with the room that was taken before it was made
+    /// ([`reserve`](crate::Connection::reserve)). A little more than that, such as headers, counts
+    /// as nothing.
     Reserved(Writer, Room),
     /// The caller is not worth talking to.
     CloseConnection,
-    /// No reply. The caller may wait for ever, so this is right only where the protocol wants silence.
+    /// No reply. The caller may wait for ever, so this is right only where the protocol wants
+    /// silence.
     None,
 }
 
-/// Answers calls. Calls of one connection run concurrently, each in its own task; a call goes on when its connection is gone,
-/// and its answer is then dropped.
+/// Answers calls. Calls of one connection run concurrently, each in its own task; a call goes on
+/// when its connection is gone, and its answer is then dropped.
 pub trait Service: Send + Sync + 'static {
     /// Answers one call. The returned future must not block its thread.
     ///
     /// If it panics, the connection is closed, so that the caller does not wait for ever.
     fn call(&self, call: Call, connection: &Connection) -> BoxFuture<'static, Answer>;
 
-    /// The connection is gone. Called once for each connection, also if it never brought a call; calls of it may still be
-    /// running.
+    /// The connection is gone. Called once for each connection, also if it never brought a call;
+    /// calls of it may still be running.
     fn closed(&self, connection_id: u64) {
         let _ = connection_id;
     }

@@ -125,8 +125,9 @@ fn spread(holders: &[Holder], pieces: &[Piece]) -> Spread {
 }
 
 proptest! {
-    /// Whatever the cluster looks like: rounds end, no server gets more than its share, no more is moved than that the first
-    /// difference calls for, groups stay as far apart as they were, and a second look finds nothing to do.
+    /// Whatever the cluster looks like: rounds end, no server gets more than its share, no more is
+    /// moved than that the first difference calls for, groups stay as far apart as they were, and a
+    /// second look finds nothing to do.
     #[test]
     fn it_ends_and_breaks_nothing((holders, groups) in clusters()) {
         let (mut now, mut moved, mut after) = (holders.clone(), 0, groups.clone());
@@ -166,7 +167,8 @@ proptest! {
         }
     }
 
-    /// Without racks to mind, what cannot be moved further is less than a piece away for each that gives.
+    /// Without racks to mind, what cannot be moved further is less than a piece away for each that
+    /// gives.
     #[test]
     fn it_comes_near((mut holders, mut groups) in clusters()) {
         for one in &mut holders {
@@ -186,7 +188,8 @@ proptest! {
                         let at = balance.find(id).unwrap();
                         balance.holders[at].held_bytes + least <= balance.shares[at]
                     };
-                    // Somebody could have the smallest piece, and it stays only if its group is there already.
+                    // Somebody could have the smallest piece, and it stays only if its group is
+                    // there already.
                     let blocked = |id: DataServerId| groups.iter().filter(|group| group.iter().any(|piece| piece.on == one.id && piece.bytes == least)).all(|group| group.iter().any(|piece| piece.on == id));
                     let could = balance.holders.iter().any(|other| wants(other.id) && !blocked(other.id));
                     prop_assert!(!far || !could);

@@ -6,7 +6,8 @@ use crate::data_server::DataServerId;
 use crate::limits::EXTENT_BYTES;
 use crate::placement::{Candidate, choose};
 
-/// What is lost together: servers that share one of these should not keep copies of the same extent. Empty is unknown.
+/// What is lost together: servers that share one of these should not keep copies of the same
+/// extent. Empty is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Domain {
     /// A building, a room, a power supply.
@@ -18,8 +19,8 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// How far apart two servers are: 3 in other zones, 2 in other racks, 1 on other hosts, 0 on the same host. What is not
-    /// known sets nothing apart.
+    /// How far apart two servers are: 3 in other zones, 2 in other racks, 1 on other hosts, 0 on
+    /// the same host. What is not known sets nothing apart.
     #[must_use]
     pub fn distance(&self, other: &Self) -> u32 {
         let differ = |ours: &str, theirs: &str| !ours.is_empty() && !theirs.is_empty() && ours != theirs;
@@ -50,9 +51,8 @@ pub struct Place {
     pub dead: bool,
 }
 
-/// Chooses `count` servers for copies beside those on `taken`: the farthest from what is chosen, of equal ones in turn, more often those with more
-/// room.
-/// Fewer if there are no more that are fit.
+/// Chooses `count` servers for copies beside those on `taken`: the farthest from what is chosen, of
+/// equal ones in turn, more often those with more room. Fewer if there are no more that are fit.
 ///
 /// `rotation` moves by one with each extent placed.
 #[must_use]
@@ -79,7 +79,8 @@ pub fn choose_backups(
             .filter(|place| Some(rank(place)) == best)
             .map(|place| Candidate { id: place.id, free_bytes: place.free_bytes, up: true })
             .collect();
-        // The fuller ones get fewer, not none: else an empty one that comes would get all that is new.
+        // The fuller ones get fewer, not none: else an empty one that comes would get all that is
+        // new.
         let Some(id) = choose(&equal, rotation) else { break };
         let at = left.iter().position(|place| place.id == id).expect("it was one of them");
         with.push(left.remove(at));

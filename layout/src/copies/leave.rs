@@ -1,14 +1,17 @@
-//! Moving the copies of an extent away from servers that are to be empty: what the copies should be next.
+//! Moving the copies of an extent away from servers that are to be empty: what the copies should be
+//! next.
 //!
-//! INVARIANT: there are never fewer copies that hold everything than before and than are wished, but by one where a set is full.
+//! INVARIANT: there are never fewer copies that hold everything than before and than are wished,
+//! but by one where a set is full.
 //! Spec: docs/protocol/admin.md §3.
 
 use super::choice::{Place, choose_backups};
 use super::copy_set::{COPIES_MAX, Copies};
 use crate::data_server::DataServerId;
 
-/// What the copies of an extent should be next, so that one day none is on a server that is `leaving`; `None` if none is, or if nothing can
-/// be done now. `copies` are wished in all; nobody who is leaving is `fit`.
+/// What the copies of an extent should be next, so that one day none is on a server that is
+/// `leaving`; `None` if none is, or if nothing can be done now. `copies` are wished in all; nobody
+/// who is leaving is `fit`.
 ///
 /// The home changes only to a backup that is up and holds everything.
 #[must_use]

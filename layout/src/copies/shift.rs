@@ -1,6 +1,8 @@
-//! Moving one copy of an extent from one server to another that was chosen for it: what the copies should be next.
+//! Moving one copy of an extent from one server to another that was chosen for it: what the copies
+//! should be next.
 //!
-//! INVARIANT: there are never fewer copies that hold everything than are wished, unless an image says all there is.
+//! INVARIANT: there are never fewer copies that hold everything than are wished, unless an image
+//! says all there is.
 //! Spec: docs/protocol/admin.md §6.
 
 use super::choice::{Place, choose_backups};
@@ -91,8 +93,9 @@ impl Shift {
     }
 }
 
-/// The copies without one, where there are more than are wished: one was to move and whoever saw to it did not end. `None` if there are not, or if
-/// they are not all well. Those that stay stand as far apart as can be; of equal ones the fullest goes.
+/// The copies without one, where there are more than are wished: one was to move and whoever saw to
+/// it did not end. `None` if there are not, or if they are not all well. Those that stay stand as
+/// far apart as can be; of equal ones the fullest goes.
 #[must_use]
 pub fn surplus(now: &Copies, places: &[Place], copies: usize) -> Option<Copies> {
     let place = |id: DataServerId| places.iter().find(|place| place.id == id);

@@ -104,8 +104,8 @@ fn a_lost_backup_is_replaced_or_the_set_shrinks() {
     assert_eq!(plan(&copies(1, &[]), &places[..2], &TWO, 0), Some(copies(1, &[(2, true)])), "refilled later");
 }
 
-/// It has something to cut before it gets a lease, and cannot while it waits for the backup. While that is up it is the one that can
-/// serve.
+/// It has something to cut before it gets a lease, and cannot while it waits for the backup. While
+/// that is up it is the one that can serve.
 #[test]
 fn a_home_without_a_lease_loses_a_backup_that_is_not_up_either() {
     let lost = Wish { lost: Some(DataServerId(2)), ..TWO };
@@ -127,8 +127,8 @@ fn a_dead_backup_is_buried_when_it_is_time() {
 }
 
 proptest! {
-    /// Whatever is up: the new set has no server twice, its home held everything, nobody is called full who was not, and the
-    /// same question has no second answer.
+    /// Whatever is up: the new set has no server twice, its home held everything, nobody is called
+    /// full who was not, and the same question has no second answer.
     #[test]
     fn a_plan_is_sound(
         states in proptest::collection::vec((0u8..3, 0u64..3), 1..6),

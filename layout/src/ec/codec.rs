@@ -1,7 +1,7 @@
 //! The door to the code itself: which codec a profile can have, and the codec of an id.
 //!
-//! A codec is linear: an image of a group is a sum of any `k` others, each times a coefficient. It knows windows of bytes,
-//! no images, lengths or checksums.
+//! A codec is linear: an image of a group is a sum of any `k` others, each times a coefficient. It
+//! knows windows of bytes, no images, lengths or checksums.
 //!
 //! Spec: docs/formats/group.md §2.
 

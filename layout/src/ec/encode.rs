@@ -1,7 +1,8 @@
-//! Encoding a group: windows of its members in, windows of its parity out, at the end the shape and the parity images' footers.
+//! Encoding a group: windows of its members in, windows of its parity out, at the end the shape and
+//! the parity images' footers.
 //!
-//! Sums are made on the way. A member that is not what its home said, because something altered it on a disk or on the way,
-//! is found before the group becomes real.
+//! Sums are made on the way. A member that is not what its home said, because something altered it
+//! on a disk or on the way, is found before the group becomes real.
 //!
 //! Spec: docs/formats/group.md §2, §5.
 
@@ -30,7 +31,8 @@ pub enum EncodeError {
     /// More or fewer windows than there are, or not one for each image. The caller's fault.
     #[error("windows do not cover the group")]
     Cover,
-    /// A member's bytes are not those its home vouched for. Its home's fault, or of what lies between.
+    /// A member's bytes are not those its home vouched for. Its home's fault, or of what lies
+    /// between.
     #[error("image {image} is not what its data server said it is")]
     Altered {
         /// Which one.
@@ -76,8 +78,8 @@ impl Encoder {
         self.windows.next()
     }
 
-    /// Takes a window: of each member what [`Window::of`] says is in it, nothing of an empty one. Fills the window of each
-    /// parity image, [`Window::bytes`] long.
+    /// Takes a window: of each member what [`Window::of`] says is in it, nothing of an empty one.
+    /// Fills the window of each parity image, [`Window::bytes`] long.
     ///
     /// # Errors
     /// [`EncodeError::Window`], [`EncodeError::Cover`]; nothing has happened then.
@@ -108,8 +110,8 @@ impl Encoder {
     /// Ends the group.
     ///
     /// # Errors
-    /// [`EncodeError::Cover`] if windows are missing; [`EncodeError::Altered`] for the first member that is not what it should
-    /// be.
+    /// [`EncodeError::Cover`] if windows are missing; [`EncodeError::Altered`] for the first member
+    /// that is not what it should be.
     pub fn finish(self) -> Result<Encoded, EncodeError> {
         if self.window().is_some() {
             return Err(EncodeError::Cover);

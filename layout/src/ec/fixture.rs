@@ -1,4 +1,5 @@
-//! Groups for tests: members of drawn lengths, and everything that encoding makes of them, in memory.
+//! Groups for tests: members of drawn lengths, and everything that encoding makes of them, in
+//! memory.
 //!
 //! Spec: none; only tests use it.
 

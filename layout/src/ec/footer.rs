@@ -1,8 +1,9 @@
-//! What follows the payload of a parity image: the block checksums of the whole group, its shape, and a trailer.
+//! What follows the payload of a parity image: the block checksums of the whole group, its shape,
+//! and a trailer.
 //!
-//! So a parity image describes itself and its group: it can be scrubbed alone, and whoever rebuilds a part of any image
-//! of the group finds the checksum of what must come out. The footer is read in two steps, trailer first, so that
-//! nothing is allocated for a length that was not checked.
+//! So a parity image describes itself and its group: it can be scrubbed alone, and whoever rebuilds
+//! a part of any image of the group finds the checksum of what must come out. The footer is read in
+//! two steps, trailer first, so that nothing is allocated for a length that was not checked.
 //!
 //! Spec: docs/formats/group.md §5.
 
@@ -66,7 +67,8 @@ impl Trailer {
     /// Reads the trailer of a file.
     ///
     /// # Errors
-    /// [`FooterError::Magic`], [`FooterError::Version`], [`FooterError::Lengths`]. The checksum is checked with the footer.
+    /// [`FooterError::Magic`], [`FooterError::Version`], [`FooterError::Lengths`]. The checksum is
+    /// checked with the footer.
     pub fn decode(trailer: &[u8; TRAILER_BYTES], file_bytes: u64) -> Result<Self, FooterError> {
         if trailer[..8] != *MAGIC {
             return Err(FooterError::Magic);

@@ -1,7 +1,8 @@
 //! Groups: which images are coded together, and where each of them is.
 //!
-//! A shape is what never changes and what parity images carry with them; a group is a shape and the data server of each
-//! image, which repair and rebalancing change. Slots number the images: members from 0, parity from `k`.
+//! A shape is what never changes and what parity images carry with them; a group is a shape and the
+//! data server of each image, which repair and rebalancing change. Slots number the images: members
+//! from 0, parity from `k`.
 //!
 //! Knows nothing of what is in an image but its length and sum.
 //!
@@ -184,7 +185,8 @@ impl Draft {
         longest.next_multiple_of(self.codec.column_bytes() as u64)
     }
 
-    /// Bytes of a parity image's file: its payload, and what follows it (docs/formats/group.md §5). A copy is the member.
+    /// Bytes of a parity image's file: its payload, and what follows it (docs/formats/group.md §5).
+    /// A copy is the member.
     ///
     /// # Units
     /// Bytes.
@@ -329,8 +331,8 @@ impl Group {
     /// A group whose images are on these data servers, by slot; empty members have none.
     ///
     /// # Errors
-    /// [`GroupError::Count`] if there are not as many as slots; [`GroupError::Empty`] if an image has none or an empty
-    /// member has one.
+    /// [`GroupError::Count`] if there are not as many as slots; [`GroupError::Empty`] if an image
+    /// has none or an empty member has one.
     pub fn new(shape: Shape, homes: Vec<Option<DataServerId>>) -> Result<Self, GroupError> {
         if homes.len() != shape.slots() {
             return Err(GroupError::Count);
@@ -369,8 +371,8 @@ impl Group {
         }
     }
 
-    /// How many more images may be lost, if those on the data servers that `is_lost` names are. `None` if too many are
-    /// lost already and a member cannot be rebuilt.
+    /// How many more images may be lost, if those on the data servers that `is_lost` names are.
+    /// `None` if too many are lost already and a member cannot be rebuilt.
     ///
     /// Empty members are never lost.
     pub fn losses_left(&self, is_lost: impl Fn(DataServerId) -> bool) -> Option<usize> {

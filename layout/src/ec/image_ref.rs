@@ -1,8 +1,11 @@
-//! What an IMAGE record says beside its header: which image stands for the extent, and how to know it.
+//! What an IMAGE record says beside its header: which image stands for the extent, and how to know
+//! it.
 //!
-//! The same 64 bytes travel to backups, and to a server that takes up an extent of which only the image is left.
+//! The same 64 bytes travel to backups, and to a server that takes up an extent of which only the
+//! image is left.
 //!
-//! INVARIANT: `decode` reads back what `encode` writes, and takes no lengths that an image cannot have.
+//! INVARIANT: `decode` reads back what `encode` writes, and takes no lengths that an image cannot
+//! have.
 //! Spec: docs/formats/journal.md §2; docs/formats/image.md §4.
 
 use super::ImageId;
@@ -23,7 +26,8 @@ const FILE_ENTRY_BYTES: u32 = 40;
 pub struct ImageRef {
     /// Which image.
     pub image: ImageId,
-    /// Bytes of the extent that it says, from the start; what is behind them is a hole. At least one.
+    /// Bytes of the extent that it says, from the start; what is behind them is a hole. At least
+    /// one.
     pub content_bytes: u32,
     /// Bytes of its file.
     pub file_bytes: u32,

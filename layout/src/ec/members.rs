@@ -1,16 +1,20 @@
 //! Who is in a group: which waiting images, and which data servers get its parity.
 //!
-//! Each image of a group is on another data server. No zone, rack or host holds more than `m` images of a group, if the
-//! cluster has enough of them: then losing any one of them loses nothing. Where it has not, zones are given up first, hosts
-//! last. Domains are nested: two racks of one name in two zones are two racks. Labels that nobody gave are all alike.
+//! Each image of a group is on another data server. No zone, rack or host holds more than `m`
+//! images of a group, if the cluster has enough of them: then losing any one of them loses nothing.
+//! Where it has not, zones are given up first, hosts last. Domains are nested: two racks of one
+//! name in two zones are two racks. Labels that nobody gave are all alike.
 //!
-//! Such sets of servers are a matroid (a laminar one): whoever adds a server that fits, in any order, gets as many as there
-//! can be. So the members can be chosen first, for their age and length, and the parity always finds its place after.
+//! Such sets of servers are a matroid (a laminar one): whoever adds a server that fits, in any
+//! order, gets as many as there can be. So the members can be chosen first, for their age and
+//! length, and the parity always finds its place after.
 //!
-//! Images of like length go together: parity is as long as the longest. Among those the servers with most of them waiting come
-//! first, so that no server is left with a queue of its own in the end: taking the longest queues makes as many full groups as can
-//! be. An image that waited too long takes what there is: others no longer than it, and empty members for the rest; the longest
-//! begins, for it can take all others. What is short in spite of all that is joined later ([`join`]).
+//! Images of like length go together: parity is as long as the longest. Among those the servers
+//! with most of them waiting come first, so that no server is left with a queue of its own in the
+//! end: taking the longest queues makes as many full groups as can be. An image that waited too
+//! long takes what there is: others no longer than it, and empty members for the rest; the longest
+//! begins, for it can take all others. What is short in spite of all that is joined later
+//! ([`join`]).
 //!
 //! INVARIANT: the same arguments give the same answer.
 //! Spec: docs/formats/group.md §7; for matroids Oxley, Matroid Theory §1.
@@ -46,7 +50,8 @@ pub struct Waiting {
 /// A group to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Which of the waiting images are members, by their places in the list; `None` is an empty member.
+    /// Which of the waiting images are members, by their places in the list; `None` is an empty
+    /// member.
     pub members: Vec<Option<usize>>,
     /// The data servers of the parity images.
     pub parity: Vec<DataServerId>,
@@ -78,7 +83,8 @@ impl Spread {
 /// Chooses the next group; `None` if there is nothing to do but wait.
 ///
 /// `waiting` are the images without a group, those that wait longest first; only the first
-/// [`GROUP_WAITING_MAX`] are looked at. `rotation` moves by one with each group, so that equal servers take turns.
+/// [`GROUP_WAITING_MAX`] are looked at. `rotation` moves by one with each group, so that equal
+/// servers take turns.
 #[must_use]
 pub fn choose(profile: Profile, waiting: &[Waiting], servers: &[Server], rotation: u64) -> Option<Choice> {
     let waiting = &waiting[..waiting.len().min(GROUP_WAITING_MAX)];
@@ -91,11 +97,12 @@ pub fn choose(profile: Profile, waiting: &[Waiting], servers: &[Server], rotatio
     order.into_iter().find_map(|first| queue.around(profile, &cluster, first))
 }
 
-/// Chooses a data server for one image of a group whose other images are on `kept`: for repair, or to empty a server.
+/// Chooses a data server for one image of a group whose other images are on `kept`: for repair, or
+/// to empty a server.
 ///
-/// `None` if no server has room, or all have an image of the group. A group that lies worse than it could is no reason to
-/// leave an image unrepaired, so caps that the others broke already are given up. Servers of `kept` that are not up count
-/// as standing nowhere.
+/// `None` if no server has room, or all have an image of the group. A group that lies worse than it
+/// could is no reason to leave an image unrepaired, so caps that the others broke already are given
+/// up. Servers of `kept` that are not up count as standing nowhere.
 #[must_use]
 pub fn replace(
     profile: Profile,
@@ -126,7 +133,8 @@ impl Queue<'_> {
             for (caps, _) in cluster.caps.iter().filter(|(_, rank)| images <= *rank) {
                 let (picked, mut chosen) = self.pick(cluster, (first, home), members, caps);
                 if picked.len() < members {
-                    // Within looser caps there might be more, but the cluster can do better than that.
+                    // Within looser caps there might be more, but the cluster can do better than
+                    // that.
                     break;
                 }
                 let longest = picked.iter().map(|at| self.waiting[*at].bytes).max().unwrap_or(0);
@@ -146,8 +154,9 @@ impl Queue<'_> {
         None
     }
 
-    /// Up to `members` images on as many servers, the first one among them: spread widest, then likest in length, then from
-    /// the server where most wait, then oldest. With the images' places in the queue, their servers'.
+    /// Up to `members` images on as many servers, the first one among them: spread widest, then
+    /// likest in length, then from the server where most wait, then oldest. With the images' places
+    /// in the queue, their servers'.
     fn pick(
         &self,
         cluster: &Cluster,
@@ -180,8 +189,8 @@ impl Queue<'_> {
     }
 }
 
-/// Whether an image may join a first one. None may make the parity much longer; a much shorter one only if the first has
-/// waited too long.
+/// Whether an image may join a first one. None may make the parity much longer; a much shorter one
+/// only if the first has waited too long.
 fn goes_with(first: &Waiting, other: &Waiting) -> bool {
     let percent_of = |bytes: u64| u128::from(bytes) * u128::from(GROUP_LENGTH_PERCENT);
     let not_longer = percent_of(other.bytes) <= u128::from(first.bytes) * 100;

@@ -1,7 +1,7 @@
 //! Profiles: how many images of a group hold data, and how many parity.
 //!
-//! A closed list. Two plain copies and a single one are written the same way, `1+1` and `1+0`, so that what keeps track of
-//! groups needs no second notion.
+//! A closed list. Two plain copies and a single one are written the same way, `1+1` and `1+0`, so
+//! that what keeps track of groups needs no second notion.
 //!
 //! Spec: docs/formats/group.md §1.
 
@@ -50,7 +50,8 @@ impl Profile {
         Self::EightPlusFour,
     ];
 
-    /// The profile of an export that names none: the widest for which there are enough data servers.
+    /// The profile of an export that names none: the widest for which there are enough data
+    /// servers.
     #[must_use]
     pub fn default_for(data_servers: usize) -> Self {
         let fits = |profile: &Self| profile.images() <= data_servers;

@@ -1,7 +1,9 @@
-//! Rebuilding images of a group from any `k` others: a range of one for a degraded read, or whole ones for repair.
+//! Rebuilding images of a group from any `k` others: a range of one for a degraded read, or whole
+//! ones for repair.
 //!
-//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. Whoever reads for somebody compares
-//! the blocks, or the frames in them, with their checksums. [`Repair`] passes all of the images by and checks them all.
+//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. Whoever
+//! reads for somebody compares the blocks, or the frames in them, with their checksums. [`Repair`]
+//! passes all of the images by and checks them all.
 //!
 //! Spec: docs/formats/group.md §2.3, §6.
 
@@ -25,7 +27,8 @@ pub enum RebuildError {
         /// Images it takes.
         needed: usize,
     },
-    /// A slot that is not in the group, twice, missing and there, or missing and empty. The caller's fault.
+    /// A slot that is not in the group, twice, missing and there, or missing and empty. The
+    /// caller's fault.
     #[error("slot {slot} cannot be rebuilt or rebuilt from")]
     Slot {
         /// Which one.
@@ -44,8 +47,8 @@ pub enum RebuildError {
     /// More or fewer windows than there are, or not one for each image. The caller's fault.
     #[error("windows do not cover what is rebuilt")]
     Cover,
-    /// An image that was read is not the group's: its data server's fault, or of what lies between. Nothing that was
-    /// made of it may be used.
+    /// An image that was read is not the group's: its data server's fault, or of what lies between.
+    /// Nothing that was made of it may be used.
     #[error("image {image} in slot {slot} is not what the group says")]
     Altered {
         /// In which slot.
@@ -66,8 +69,9 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Finds how to make the missing images. `available` are slots whose images can be read, best ones first: no more are
-    /// used than it takes. Empty members need no reading and are used without being named.
+    /// Finds how to make the missing images. `available` are slots whose images can be read, best
+    /// ones first: no more are used than it takes. Empty members need no reading and are used
+    /// without being named.
     ///
     /// # Errors
     /// [`RebuildError::TooFew`], [`RebuildError::Slot`].
@@ -91,14 +95,16 @@ impl Rebuild {
         Ok(Self { shape: shape.clone(), codec, coefficients, sources, missing: missing.to_vec() })
     }
 
-    /// The slots that are read, `k` of them, in the order in which [`Rebuild::run`] wants their bytes.
+    /// The slots that are read, `k` of them, in the order in which [`Rebuild::run`] wants their
+    /// bytes.
     #[must_use]
     pub fn sources(&self) -> &[usize] {
         &self.sources
     }
 
-    /// The window that covers a range of the missing images: the range in whole columns, nothing behind the longest
-    /// member. `None` if nothing is left or it is longer than [`WINDOW_BYTES_MAX`].
+    /// The window that covers a range of the missing images: the range in whole columns, nothing
+    /// behind the longest member. `None` if nothing is left or it is longer than
+    /// [`WINDOW_BYTES_MAX`].
     ///
     /// # Units
     /// Bytes from the start of the images.
@@ -123,8 +129,8 @@ impl Rebuild {
         self.sources.iter().map(move |slot| (*slot, window.of(self.shape.bytes(*slot))))
     }
 
-    /// Makes a window of each missing image, [`Window::bytes`] long, in the order they were named. What is behind the end
-    /// of an image comes out as zeros.
+    /// Makes a window of each missing image, [`Window::bytes`] long, in the order they were named.
+    /// What is behind the end of an image comes out as zeros.
     ///
     /// # Errors
     /// [`RebuildError::Window`], [`RebuildError::Cover`]; nothing has happened then.
@@ -161,8 +167,8 @@ impl Rebuild {
 
 /// Missing images of a group being made again, whole and checked.
 ///
-/// Parity images carry the checksums of the whole group, so if one of them is missing, images that are neither missing nor
-/// read are computed too, and only summed.
+/// Parity images carry the checksums of the whole group, so if one of them is missing, images that
+/// are neither missing nor read are computed too, and only summed.
 #[derive(Debug)]
 pub struct Repair {
     rebuild: Rebuild,
@@ -177,12 +183,14 @@ pub struct Repair {
 /// What repair ends with.
 #[derive(Clone, Debug)]
 pub struct Repaired {
-    /// For each missing image, in order: what follows its payload if it is parity; nothing follows a member.
+    /// For each missing image, in order: what follows its payload if it is parity; nothing follows
+    /// a member.
     pub footers: Vec<Vec<u8>>,
 }
 
 impl Repair {
-    /// Begins to make the missing images, in windows of at most `window_bytes`. The rest as for [`Rebuild::new`].
+    /// Begins to make the missing images, in windows of at most `window_bytes`. The rest as for
+    /// [`Rebuild::new`].
     ///
     /// # Errors
     /// As [`Rebuild::new`].
@@ -224,8 +232,8 @@ impl Repair {
         self.rebuild.reads(window)
     }
 
-    /// Takes a window of the sources and fills one of each missing image, [`Window::bytes`] long. Of a member only the
-    /// part that [`Window::of`] says is in its image is to be kept.
+    /// Takes a window of the sources and fills one of each missing image, [`Window::bytes`] long.
+    /// Of a member only the part that [`Window::of`] says is in its image is to be kept.
     ///
     /// # Errors
     /// [`RebuildError::Window`], [`RebuildError::Cover`]; nothing has happened then.
@@ -251,8 +259,8 @@ impl Repair {
     /// Ends the repair. What was made may be used only if this is no error.
     ///
     /// # Errors
-    /// [`RebuildError::Cover`] if windows are missing; [`RebuildError::Altered`] for the first image that is not the
-    /// group's, sources before what was made of them.
+    /// [`RebuildError::Cover`] if windows are missing; [`RebuildError::Altered`] for the first
+    /// image that is not the group's, sources before what was made of them.
     pub fn finish(self) -> Result<Repaired, RebuildError> {
         if self.window().is_some() {
             return Err(RebuildError::Cover);

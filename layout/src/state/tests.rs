@@ -14,7 +14,8 @@ fn shown(seqid: u32) -> Shown {
     Shown::Layout { seqid }
 }
 
-/// RFC 8881 §12.5.3: 1 at first, one more each time, whether parallel requests show the same seqid or not.
+/// RFC 8881 §12.5.3: 1 at first, one more each time, whether parallel requests show the same seqid
+/// or not.
 /// Origin: pynfs FFST1, FFLOOS.
 #[test]
 fn grants_count_up() {
@@ -148,8 +149,8 @@ fn any_act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Whatever a client and the server do: the seqid moves by at most one, the identity stays, nothing is granted
-    /// during a recall, and an empty record never exists.
+    /// Whatever a client and the server do: the seqid moves by at most one, the identity stays,
+    /// nothing is granted during a recall, and an empty record never exists.
     #[test]
     fn the_rules_hold(acts in proptest::collection::vec(any_act(), 1..60), start in prop_oneof![Just(1u32), Just(u32::MAX - 3)]) {
         let mut record: Option<LayoutRecord> = None;

@@ -5,8 +5,8 @@ use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
-/// Where one extent of a file lives. Made by `op::extent::allocate`, removed with its file; a truncation keeps it, so
-/// that an epoch is never used twice.
+/// Where one extent of a file lives. Made by `op::extent::allocate`, removed with its file; a
+/// truncation keeps it, so that an epoch is never used twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtentRecord {
     /// Which extent.
@@ -15,12 +15,13 @@ pub struct ExtentRecord {
     pub home: DataServerId,
     /// The data servers that keep further copies, at most [`layout::copies::BACKUPS_MAX`].
     pub backups: Vec<Backup>,
-    /// Raised whenever who may write, or where the copies are, changes; handles of an older epoch are refused.
+    /// Raised whenever who may write, or where the copies are, changes; handles of an older epoch
+    /// are refused.
     pub epoch: Epoch,
     /// The work item its home must carry out before new handles may be given out.
     pub pending_work: Option<u64>,
-    /// The erasure code that it is to be sealed under: that of the export it was made through, if that has one of its own; `None` is the
-    /// cluster's. Never changes.
+    /// The erasure code that it is to be sealed under: that of the export it was made through, if
+    /// that has one of its own; `None` is the cluster's. Never changes.
     pub code: Option<Profile>,
     /// No home has promised yet that any byte of it is on stable storage, nor may promise it before
     /// the log says otherwise. Once false it stays so.

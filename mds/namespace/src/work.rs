@@ -1,7 +1,8 @@
 //! What data servers must still do for the namespace: work items, kept until they report back.
 //!
-//! INVARIANT: an extent has at most one work item that it waits for: its home's, or one of the home before. A later one replaces
-//! the earlier and asks for at least as much. Further items of an extent are drops and fences, for servers that no longer keep it.
+//! INVARIANT: an extent has at most one work item that it waits for: its home's, or one of the home
+//! before. A later one replaces the earlier and asks for at least as much. Further items of an
+//! extent are drops and fences, for servers that no longer keep it.
 
 use layout::copies::Formers;
 use layout::{DataServerId, Epoch, ExtentId};
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ExtentRecord;
 
-/// Something a data server must do. Doing it twice is the same as once; an epoch older than the server's own means
-/// that a later item has replaced it.
+/// Something a data server must do. Doing it twice is the same as once; an epoch older than the
+/// server's own means that a later item has replaced it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkItem {
     /// Forget the bytes of an extent from `keep_bytes` on. Handles given out before stay good.
@@ -23,7 +24,8 @@ pub enum WorkItem {
         epoch: Epoch,
         /// Bytes that stay, counted from the start of the extent.
         keep_bytes: u64,
-        /// A fence was asked for too: striking this item off leaves a [`Fence`](Self::Fence) at the same epoch.
+        /// A fence was asked for too: striking this item off leaves a [`Fence`](Self::Fence) at the
+        /// same epoch.
         fences: bool,
     },
     /// Forget all bytes of an extent that will not be used again.
@@ -57,7 +59,8 @@ pub enum WorkItem {
         /// Bytes that stay, counted from the start of the extent.
         keep_bytes: u64,
     },
-    /// Stop serving an extent that another home is to serve, and forget it. The only item of an extent that is not its home's.
+    /// Stop serving an extent that another home is to serve, and forget it. The only item of an
+    /// extent that is not its home's.
     ///
     /// Spec: docs/protocol/admin.md §4.
     Yield {
@@ -67,11 +70,12 @@ pub enum WorkItem {
         home: DataServerId,
         /// Handles below this epoch are refused from now on.
         epoch: Epoch,
-        /// Bytes that stay at the new home, counted from the start of the extent: striking this item off leaves a
-        /// [`Cut`](Self::Cut) for it if that is not all of them.
+        /// Bytes that stay at the new home, counted from the start of the extent: striking this
+        /// item off leaves a [`Cut`](Self::Cut) for it if that is not all of them.
         keep_bytes: u64,
     },
-    /// Show that what a new home is to serve is there and can be read. Until then those who had it before keep it.
+    /// Show that what a new home is to serve is there and can be read. Until then those who had it
+    /// before keep it.
     ///
     /// Spec: docs/protocol/replicate.md §4.
     Prove {
@@ -83,7 +87,8 @@ pub enum WorkItem {
         epoch: Epoch,
         /// Bytes of the extent that stay, as of a [`Yield`](Self::Yield).
         keep_bytes: u64,
-        /// Who keeps what it has until then: striking this item off leaves a [`Drop`](Self::Drop) for each. Never empty.
+        /// Who keeps what it has until then: striking this item off leaves a [`Drop`](Self::Drop)
+        /// for each. Never empty.
         formers: Formers,
     },
 }
@@ -129,11 +134,14 @@ impl WorkItem {
     }
 }
 
-/// What a truncation leaves to be done on data servers. The same work stands in the store as work items.
+/// What a truncation leaves to be done on data servers. The same work stands in the store as work
+/// items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truncation {
-    /// The extent in which the new end lies: work item, record with its new epoch, bytes that remain in the extent.
+    /// The extent in which the new end lies: work item, record with its new epoch, bytes that
+    /// remain in the extent.
     pub cut: Option<(u64, ExtentRecord, u64)>,
-    /// Extents wholly behind the new end, all of whose bytes go: work item, record with its new epoch.
+    /// Extents wholly behind the new end, all of whose bytes go: work item, record with its new
+    /// epoch.
     pub dropped: Vec<(u64, ExtentRecord)>,
 }

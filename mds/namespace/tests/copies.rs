@@ -1,4 +1,5 @@
-//! Who keeps an extent: what a change may do, what it leaves to be done, and that no change loses bytes.
+//! Who keeps an extent: what a change may do, what it leaves to be done, and that no change loses
+//! bytes.
 //!
 //! Spec: docs/protocol/replicate.md §3, §4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -153,8 +154,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever is asked: whoever is home held everything before, nobody is whole who was not a member before, epochs rise with every
-    /// change, whoever left has a drop waiting, and the store is sound.
+    /// Whatever is asked: whoever is home held everything before, nobody is whole who was not a
+    /// member before, epochs rise with every change, whoever left has a drop waiting, and the store
+    /// is sound.
     #[test]
     fn no_change_loses_bytes(acts in acts()) {
         let (mut fs, extent) = given();

@@ -1,4 +1,5 @@
-//! A new home shows what it has before anybody forgets it: what is asked of whom, and that no change leaves fewer copies than that needs.
+//! A new home shows what it has before anybody forgets it: what is asked of whom, and that no
+//! change leaves fewer copies than that needs.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -207,8 +208,9 @@ fn sets() -> impl Strategy<Value = Vec<Option<Copies>>> {
 }
 
 proptest! {
-    /// Whatever is asked, `None` being that the home has shown what it has: from then until the next time each server that had everything is home, a backup that
-    /// counts as such, or a former one, is told to drop nothing, and no other one is home.
+    /// Whatever is asked, `None` being that the home has shown what it has: from then until the
+    /// next time each server that had everything is home, a backup that counts as such, or a former
+    /// one, is told to drop nothing, and no other one is home.
     #[test]
     fn nobody_forgets_before_a_home_has_shown_what_it_has(sets in sets()) {
         let (mut fs, extent) = given(&[2, 3]);

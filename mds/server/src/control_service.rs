@@ -1,10 +1,11 @@
-//! What data servers call: register, heartbeat, words about copies and about images; and what administrators call. Behind the
-//! handshake.
+//! What data servers call: register, heartbeat, words about copies and about images; and what
+//! administrators call. Behind the handshake.
 //!
-//! INVARIANT: nothing but HELLO and AUTH is decoded before the caller has proved what it is, and nothing that such a node may not
-//! call (`wire_nfs::control::roles`).
+//! INVARIANT: nothing but HELLO and AUTH is decoded before the caller has proved what it is, and
+//! nothing that such a node may not call (`wire_nfs::control::roles`).
 //! INVARIANT: a data server with a key of its own says nothing for another one (`bound`).
-//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2, §5; docs/protocol/admin.md §1.
+//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2,
+//! §5; docs/protocol/admin.md §1.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -392,7 +393,8 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
     Ok(Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys })
 }
 
-/// A data server reports that its disk failed. It has ended its lease itself, so replicas become primary at once.
+/// A data server reports that its disk failed. It has ended its lease itself, so replicas become
+/// primary at once.
 fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     let now_ms = server.now_ms();
     let is_news = server.data_servers.fail(

@@ -1,7 +1,8 @@
-//! Who keeps extents: what homes ask about their backups, waiting for a backup to take the place of a dead home, and the words
-//! in which data servers are told.
+//! Who keeps extents: what homes ask about their backups, waiting for a backup to take the place of
+//! a dead home, and the words in which data servers are told.
 //!
-//! What should be is decided in `layout::copies`; the log makes it so; `repair` looks for what is not as it should be.
+//! What should be is decided in `layout::copies`; the log makes it so; `repair` looks for what is
+//! not as it should be.
 //!
 //! INVARIANT: a home is replaced only while it surely holds no lease and can get none.
 //! Spec: docs/protocol/replicate.md §3, §4.
@@ -36,8 +37,8 @@ fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfs
     op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
 }
 
-/// The record of an extent, once its home can be used; as it is, if nobody can take the place of a home that cannot, or it takes
-/// too long.
+/// The record of an extent, once its home can be used; as it is, if nobody can take the place of a
+/// home that cannot, or it takes too long.
 ///
 /// # Errors
 /// The store's.
@@ -110,9 +111,11 @@ pub(crate) async fn moved(server: &Server, record: &ExtentRecord) {
     }
 }
 
-/// A home says how a backup is, or asks who keeps its extent; a backup asks who is home. Answers the copies in force.
+/// A home says how a backup is, or asks who keeps its extent; a backup asks who is home. Answers
+/// the copies in force.
 ///
-/// A home that has not shown yet what it has is told nothing: it would tell its backups what it lacks.
+/// A home that has not shown yet what it has is told nothing: it would tell its backups what it
+/// lacks.
 ///
 /// # Errors
 /// `NotHome` if the asker is not; `Busy` if nothing can be changed now.

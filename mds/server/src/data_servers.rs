@@ -1,8 +1,8 @@
-//! The data servers as this metadata server sees them: who is up, how full they are, where new extents go, and which
-//! of them a client could not reach.
+//! The data servers as this metadata server sees them: who is up, how full they are, where new
+//! extents go, and which of them a client could not reach.
 //!
-//! What must survive a restart (id, uuid, addresses) is in the replicated store; leases and usage are relearnt from
-//! heartbeats. Time is an argument.
+//! What must survive a restart (id, uuid, addresses) is in the replicated store; leases and usage
+//! are relearnt from heartbeats. Time is an argument.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -40,7 +40,8 @@ pub(crate) fn net_address(universal: &str) -> NetAddr {
     NetAddr { netid: Bytes::from_static(netid), uaddr: Bytes::copy_from_slice(universal.as_bytes()) }
 }
 
-/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
+/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665
+/// §5.2.3.3).
 #[must_use]
 pub(crate) fn readable(universal: &str) -> String {
     let address = net_address(universal).resolve();
@@ -65,15 +66,18 @@ pub(crate) struct Known {
     pub(crate) control: Arc<DsControl>,
     /// As last reported.
     pub(crate) usage: Usage,
-    /// When its lease was last renewed, by the monotonic clock; `None` if not since this node started.
+    /// When its lease was last renewed, by the monotonic clock; `None` if not since this node
+    /// started.
     pub(crate) renewed_ms: Option<u64>,
-    /// When it last refused a write for want of space, or said that it has none, by the monotonic clock.
+    /// When it last refused a write for want of space, or said that it has none, by the monotonic
+    /// clock.
     pub(crate) full_ms: Option<u64>,
     /// What is lost together with it.
     pub(crate) domain: Domain,
     /// When a home last complained of it, by the monotonic clock.
     pub(crate) suspect_ms: Option<u64>,
-    /// When somebody could not reach it, by the monotonic clock; forgotten when it has answered a probe.
+    /// When somebody could not reach it, by the monotonic clock; forgotten when it has answered a
+    /// probe.
     pub(crate) broken_ms: Option<u64>,
     /// When it last answered a probe, by the monotonic clock.
     pub(crate) answered_ms: Option<u64>,
@@ -106,8 +110,8 @@ impl Known {
         self.control_address == old.control_address || (is_name_given && self.name == old.name)
     }
 
-    /// A number that stands for the addresses. Device ids are names that never change their meaning (RFC 8881 §12.2.10),
-    /// so a server that moved gets a new one.
+    /// A number that stands for the addresses. Device ids are names that never change their meaning
+    /// (RFC 8881 §12.2.10), so a server that moved gets a new one.
     #[must_use]
     pub(crate) fn generation(&self) -> u32 {
         let mut hasher = blake3::Hasher::new();
@@ -142,7 +146,8 @@ fn room_bytes(usage: &Usage) -> u64 {
 /// All data servers.
 pub(crate) struct DataServers {
     lease_ms: u64,
-    /// When this node began to lead, or was started: whoever was not heard of since may hold a lease that another node gave.
+    /// When this node began to lead, or was started: whoever was not heard of since may hold a
+    /// lease that another node gave.
     since_ms: AtomicU64,
     /// The term in which it leads.
     term: AtomicU64,
@@ -170,8 +175,8 @@ impl DataServers {
         }
     }
 
-    /// This node leads in this term. What it knew of leases is old if it is another one: it waits as long as a lease may last
-    /// before it takes anybody for dead. True if it is.
+    /// This node leads in this term. What it knew of leases is old if it is another one: it waits
+    /// as long as a lease may last before it takes anybody for dead. True if it is.
     pub(crate) fn begin_to_lead(&self, term: u64, now_ms: u64) -> bool {
         if self.term.load(Ordering::Acquire) == term {
             return false;
@@ -223,8 +228,8 @@ impl DataServers {
         all.insert(id, known);
     }
 
-    /// Gives a lease to a server that has just registered. False if its extents are being given to others: what it must do
-    /// about that is not in the store yet.
+    /// Gives a lease to a server that has just registered. False if its extents are being given to
+    /// others: what it must do about that is not in the store yet.
     pub(crate) fn grant(&self, id: DataServerId, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
@@ -255,7 +260,8 @@ impl DataServers {
         }
     }
 
-    /// From now on until [`end_removal`](Self::end_removal) the server gets no lease. False if it holds one, or may.
+    /// From now on until [`end_removal`](Self::end_removal) the server gets no lease. False if it
+    /// holds one, or may.
     pub(crate) fn begin_removal(&self, id: DataServerId, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
@@ -298,7 +304,8 @@ impl DataServers {
         self.known.read().iter().filter(|(_, known)| known.draining).map(|(id, _)| *id).collect()
     }
 
-    /// Servers that are dead while another one that is up has taken their place, each with that one.
+    /// Servers that are dead while another one that is up has taken their place, each with that
+    /// one.
     #[must_use]
     pub(crate) fn replaced(&self, now_ms: u64) -> BTreeMap<DataServerId, DataServerId> {
         let all = self.known.read();
@@ -412,8 +419,8 @@ impl DataServers {
         Directory { version: version.max(1), servers }
     }
 
-    /// Renews a lease. False if the server is not known under this uuid, or another start of it registered since: it must register
-    /// again.
+    /// Renews a lease. False if the server is not known under this uuid, or another start of it
+    /// registered since: it must register again.
     pub(crate) fn renew(&self, beat: &Heartbeat, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&DataServerId(beat.server)) {
@@ -433,7 +440,8 @@ impl DataServers {
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
                 if free_bytes < NO_ROOM_BYTES {
-                    // A backup's refusal is answered by the home, in its own name: so its report counts too.
+                    // A backup's refusal is answered by the home, in its own name: so its report
+                    // counts too.
                     known.full_ms = Some(now_ms);
                 } else if ROOM_BYTES < free_bytes && known.full_ms.is_some_and(after_refusal) {
                     known.full_ms = None;
@@ -444,7 +452,8 @@ impl DataServers {
         }
     }
 
-    /// How many hold a lease, or may, and have not said that they have this version of the handle keys. A lease comes with the keys.
+    /// How many hold a lease, or may, and have not said that they have this version of the handle
+    /// keys. A lease comes with the keys.
     #[must_use]
     pub(crate) fn without_keys(&self, version: u64, now_ms: u64) -> usize {
         let all = self.known.read();
@@ -484,8 +493,8 @@ impl DataServers {
         }
     }
 
-    /// True if the server refused a write for want of space, or said that it has none, and has not had room since; or if this client
-    /// says that it did so a moment ago.
+    /// True if the server refused a write for want of space, or said that it has none, and has not
+    /// had room since; or if this client says that it did so a moment ago.
     #[must_use]
     pub(crate) fn is_full_for(&self, client: u64, id: DataServerId, now_ms: u64) -> bool {
         self.known.read().get(&id).is_some_and(|known| known.full_ms.is_some())
@@ -508,8 +517,8 @@ impl DataServers {
         })
     }
 
-    /// A home and backups for a new extent, `copies` in all if there are as many; a client's excluded servers do not become
-    /// home where there is another.
+    /// A home and backups for a new extent, `copies` in all if there are as many; a client's
+    /// excluded servers do not become home where there is another.
     #[must_use]
     pub(crate) fn place(
         &self,
@@ -547,14 +556,14 @@ impl DataServers {
         Some((home, choose_backups(&self.places(now_ms), &[home], count, rotation)))
     }
 
-    /// Remembers that a client could not use a server: it gets no layouts there for a while. Healthy or not, the path
-    /// may be broken for this client alone.
+    /// Remembers that a client could not use a server: it gets no layouts there for a while.
+    /// Healthy or not, the path may be broken for this client alone.
     pub(crate) fn exclude(&self, client: u64, server: DataServerId, now_ms: u64) {
         self.exclusions.note((client, server), Complaint::Unreachable, now_ms, now_ms + EXCLUSION_MS);
     }
 
-    /// Remembers that a server refused a client's write for want of space. For this client it has none until it must have said
-    /// itself how much it has.
+    /// Remembers that a server refused a client's write for want of space. For this client it has
+    /// none until it must have said itself how much it has.
     pub(crate) fn exclude_full(&self, client: u64, server: DataServerId, now_ms: u64) {
         self.exclusions.note((client, server), Complaint::Full, now_ms, now_ms + self.lease_ms);
     }

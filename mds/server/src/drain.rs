@@ -1,8 +1,9 @@
-//! Moving extents away from data servers that are to be empty: what is next for each; and homes that hand over while clients run, for
-//! whatever reason.
+//! Moving extents away from data servers that are to be empty: what is next for each; and homes
+//! that hand over while clients run, for whatever reason.
 //!
-//! `layout::copies::leave` decides, `repair` walks over the extents and asks here. Others are filled as any backup is; a home hands over by
-//! one command, and no handle of the next one is given out before it has yielded, which the log sees to.
+//! `layout::copies::leave` decides, `repair` walks over the extents and asks here. Others are
+//! filled as any backup is; a home hands over by one command, and no handle of the next one is
+//! given out before it has yielded, which the log sees to.
 //!
 //! Spec: docs/protocol/admin.md §3, §4.
 
@@ -45,7 +46,8 @@ impl Draining {
         Self { leaving: server.data_servers.draining(), fills, hands: Vec::new() }
     }
 
-    /// What the copies of an extent should be next, if its home does not change. That it should is noted.
+    /// What the copies of an extent should be next, if its home does not change. That it should is
+    /// noted.
     pub(crate) fn next(
         &mut self,
         record: &ExtentRecord,
@@ -71,7 +73,8 @@ impl Draining {
     }
 }
 
-/// Whether a home is to yield an extent that another is to serve. Nobody is told that it is home meanwhile.
+/// Whether a home is to yield an extent that another is to serve. Nobody is told that it is home
+/// meanwhile.
 pub(crate) fn is_yielding(view: &dyn View, record: &ExtentRecord) -> bool {
     yielding(view, record).is_some()
 }
@@ -85,7 +88,8 @@ fn yielding(view: &dyn View, record: &ExtentRecord) -> Option<(u64, DataServerId
     }
 }
 
-/// Of these extents, those whose homes were to yield and are dead wait for that no longer. True if there were any.
+/// Of these extents, those whose homes were to yield and are dead wait for that no longer. True if
+/// there were any.
 ///
 /// INVARIANT: `condemned` get no lease before they were told what they must do.
 pub(crate) async fn wait_no_longer(

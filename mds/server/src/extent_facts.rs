@@ -26,8 +26,8 @@ pub(crate) fn is_home_up(server: &Server, extent: ExtentId) -> Result<bool, Cont
     Ok(record.is_some_and(|record| server.data_servers.is_up(record.home, server.now_ms())))
 }
 
-/// Has everybody of the set that is up refuse what the home before says: what it forgets from now on must not reach those who keep the
-/// extent.
+/// Has everybody of the set that is up refuse what the home before says: what it forgets from now
+/// on must not reach those who keep the extent.
 ///
 /// # Errors
 /// If one of them cannot be told, or the new home is not up; as [`record`].

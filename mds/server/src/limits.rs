@@ -71,7 +71,8 @@ pub const RECALLS_MAX: usize = 1024;
 /// A connection proves within this time that its peer may use the port: by a request in a session,
 /// or the handshake.
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
-/// Extents remembered whose new home does not have what it is to serve, until a look at all extents gives them to others.
+/// Extents remembered whose new home does not have what it is to serve, until a look at all extents
+/// gives them to others.
 pub const REFUTED_MAX: usize = 65_536;
 /// Work items for data servers carried out in one round.
 pub const WORK_BATCH_MAX: usize = 256;

@@ -1,12 +1,16 @@
-//! How far the journals of data servers went: remembered in the log, so that a store that lacks something acknowledged is found.
+//! How far the journals of data servers went: remembered in the log, so that a store that lacks
+//! something acknowledged is found.
 //!
-//! A data server reports how far its journal is on stable storage with each heartbeat, and how far it found it with REGISTER. What is
-//! remembered only grows. A store that registers behind that was put back from an older copy, or lost files: it gets no lease.
+//! A data server reports how far its journal is on stable storage with each heartbeat, and how far
+//! it found it with REGISTER. What is remembered only grows. A store that registers behind that was
+//! put back from an older copy, or lost files: it gets no lease.
 //!
-//! The log has what was found before the lease is given. Afterwards it follows within [`MARK_MS`] and a heartbeat. So of two starts of
-//! one store the second is found if it lacks anything that the first one found, or acknowledged more than that before it ended.
+//! The log has what was found before the lease is given. Afterwards it follows within [`MARK_MS`]
+//! and a heartbeat. So of two starts of one store the second is found if it lacks anything that the
+//! first one found, or acknowledged more than that before it ended.
 //!
-//! INVARIANT: a mark is at no time above what was on stable storage: a crash takes nobody behind it.
+//! INVARIANT: a mark is at no time above what was on stable storage: a crash takes nobody behind
+//! it.
 //! Spec: docs/protocol/control.md §2.
 
 use std::sync::Arc;

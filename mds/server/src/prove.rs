@@ -1,9 +1,10 @@
 //! New homes show what they have, and former ones keep theirs until then.
 //!
-//! The log says who is to show something (`mds_namespace::op::prove`); here they are asked, and what they cannot show is noted for `repair`, which
-//! gives the extent to another server then.
+//! The log says who is to show something (`mds_namespace::op::prove`); here they are asked, and
+//! what they cannot show is noted for `repair`, which gives the extent to another server then.
 //!
-//! INVARIANT: a new home is asked behind the entry that made it home, at the epoch of that entry: what it answers is of the store that is to serve.
+//! INVARIANT: a new home is asked behind the entry that made it home, at the epoch of that entry:
+//! what it answers is of the store that is to serve.
 //! Spec: docs/protocol/replicate.md §4.
 
 use std::collections::BTreeMap;
@@ -44,7 +45,8 @@ pub(crate) async fn ask_home(
     asked
 }
 
-/// Has one new home show what it has of many extents, each the subject of a Prove; answers the numbers of the items that are done. One that cannot be reached is not asked for each.
+/// Has one new home show what it has of many extents, each the subject of a Prove; answers the
+/// numbers of the items that are done. One that cannot be reached is not asked for each.
 pub(crate) async fn ask_all(server: &Server, items: Vec<(u64, WorkItem)>) -> Vec<u64> {
     let one = |(number, item): (u64, WorkItem)| async move {
         let asked = match &item {
@@ -66,7 +68,8 @@ pub(crate) async fn ask_all(server: &Server, items: Vec<(u64, WorkItem)>) -> Vec
     all.into_iter().filter(|(_, asked)| asked.is_ok()).map(|(number, _)| number).collect()
 }
 
-/// Has the homes of these extents show what they have, those that are to, beside everything else: clients wait for that.
+/// Has the homes of these extents show what they have, those that are to, beside everything else:
+/// clients wait for that.
 pub(crate) fn begin_proofs(server: &Arc<Server>, records: &[ExtentRecord]) {
     let mut by_home: BTreeMap<DataServerId, Vec<(u64, WorkItem)>> = BTreeMap::new();
     {

@@ -1,5 +1,5 @@
-//! Finds clients whose lease ran out, keeps them (`courtesy.rs`) or ends them (`client_end.rs`), and
-//! limits the layouts of the others.
+//! Finds clients whose lease ran out, keeps them (`courtesy.rs`) or ends them (`client_end.rs`),
+//! and limits the layouts of the others.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 

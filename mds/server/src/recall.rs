@@ -1,9 +1,11 @@
-//! Layout recalls: asking clients to give layouts back, waiting, and taking what does not come back.
+//! Layout recalls: asking clients to give layouts back, waiting, and taking what does not come
+//! back.
 //!
-//! A client answers a recall with OK and returns the layout soon after, says that it holds none, or is silent. What has
-//! not come back in time is revoked, and the extents of the file are fenced.
+//! A client answers a recall with OK and returns the layout soon after, says that it holds none, or
+//! is silent. What has not come back in time is revoked, and the extents of the file are fenced.
 //!
-//! INVARIANT: a recall names the layout's sequence plus one, which the log has made the layout's own.
+//! INVARIANT: a recall names the layout's sequence plus one, which the log has made the layout's
+//! own.
 //! Spec: RFC 8881 §12.5.5, §20.3; RFC 8435 §2.2.
 
 mod table;
@@ -34,8 +36,8 @@ pub(crate) use table::Recalls;
 const RETRY_MS: u64 = 100;
 
 impl Server {
-    /// Asks other clients to return layouts for writing before a file is cut. Does not wait for them: their handles for what
-    /// is cut are fenced by the new epoch.
+    /// Asks other clients to return layouts for writing before a file is cut. Does not wait for
+    /// them: their handles for what is cut are fenced by the new epoch.
     pub(crate) async fn recall_for_truncation(self: &Arc<Self>, ino: Ino, except_client: Option<u64>) {
         let others = match self.view().map(|view| view.layouts_of(ino)) {
             Ok(Ok(layouts)) => {
@@ -48,8 +50,9 @@ impl Server {
         }
     }
 
-    /// A client asked for a layout of which the log says that it is recalled from it, and was refused. Who followed that up may be gone, with
-    /// the server that led before; then somebody does from now on, or the client would be refused for ever.
+    /// A client asked for a layout of which the log says that it is recalled from it, and was
+    /// refused. Who followed that up may be gone, with the server that led before; then somebody
+    /// does from now on, or the client would be refused for ever.
     pub(crate) async fn take_up_recall(self: &Arc<Self>, client: u64, ino: Ino) {
         if self.recalls.is_under_way(client, ino) {
             return;
@@ -60,7 +63,8 @@ impl Server {
             let recall = Recall { client, stateid, iomode: held.held() };
             tokio::spawn(follow(Arc::clone(self), ino, recall));
         } else if held.recall_seqid.is_some() {
-            // It gave a part of it back since, which moved the sequence on. Of the others only those are asked that hold as much.
+            // It gave a part of it back since, which moved the sequence on. Of the others only
+            // those are asked that hold as much.
             self.recall(LayoutRecall { ino, iomode: held.held(), except_client: None }).await;
         }
     }
@@ -98,8 +102,8 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
         Some(answer) => take_back(&server, ino, &recall, answer).await,
         None => false,
     };
-    // Not before it is taken back, or a LAYOUTGET in between would have it followed up once more; and no later, or the next recall would not be
-    // followed.
+    // Not before it is taken back, or a LAYOUTGET in between would have it followed up once more;
+    // and no later, or the next recall would not be followed.
     server.recalls.end(recall.client, ino);
     if revoked {
         revocation::note_revoked(&server, recall.client, recall.stateid.other);
@@ -130,7 +134,8 @@ async fn answered(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     answer
 }
 
-/// Takes what was recalled from the client. True if it was still out, and the client may be using it.
+/// Takes what was recalled from the client. True if it was still out, and the client may be using
+/// it.
 async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) -> bool {
     let what = Returned::Recalled { ino, other: recall.stateid.other };
     let revoke = LayoutReturn { client: recall.client, what };

@@ -1,8 +1,8 @@
-//! Looks for extents whose copies are not as they should be, and sets them right: backups take the place of dead homes,
-//! others that of dead backups, and homes are asked to fill them.
+//! Looks for extents whose copies are not as they should be, and sets them right: backups take the
+//! place of dead homes, others that of dead backups, and homes are asked to fill them.
 //!
-//! Runs where this node leads. Looks at all extents when servers come, go or are silent for longer, and as long as something is
-//! left to do; dead homes come first.
+//! Runs where this node leads. Looks at all extents when servers come, go or are silent for longer,
+//! and as long as something is left to do; dead homes come first.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
@@ -119,8 +119,8 @@ async fn look(server: &Arc<Server>) -> Look {
 enum Pass<'a> {
     /// Gives extents whose home is one of these to a backup.
     Homes(&'a [DataServerId]),
-    /// Gives extents the backups they lack, and has them filled; those whose new home has shown that it does not have what it is to
-    /// serve are given to others.
+    /// Gives extents the backups they lack, and has them filled; those whose new home has shown
+    /// that it does not have what it is to serve are given to others.
     Backups(&'a BTreeSet<(ExtentId, Epoch)>),
 }
 
@@ -231,7 +231,8 @@ async fn change(
             Pass::Homes(dead) if dead.contains(&now.home) => plan(&now, &places, &wish, turn),
             Pass::Homes(_) => None,
             Pass::Backups(refuted) => {
-                // Homes are not for this pass: one that is not condemned may hold a lease. It does not matter where no handle of its epochs is out.
+                // Homes are not for this pass: one that is not condemned may hold a lease. It does
+                // not matter where no handle of its epochs is out.
                 let refuted = proving.is_some() && refuted.contains(&(record.extent, record.epoch));
                 match plan(&now, &buried, &Wish { bury: true, refuted, ..wish }, turn) {
                     Some(next) => (refuted || next.home == now.home).then_some(next),

@@ -1,5 +1,5 @@
-//! Carries out work items: what data servers must still cut, drop, fence or take up. Items live in the replicated store until the
-//! data server has answered, so a crash only delays them.
+//! Carries out work items: what data servers must still cut, drop, fence or take up. Items live in
+//! the replicated store until the data server has answered, so a crash only delays them.
 //!
 //! Spec: docs/protocol/control.md §3; docs/protocol/seal.md §9.
 
@@ -31,8 +31,9 @@ pub(crate) async fn run_for(server: &Server, home: DataServerId) {
     round(server, |item| item.home() == home).await;
 }
 
-/// Carries out these items now, side by side, whether their data servers hold a lease or not. A data server that was away may have missed hundreds
-/// of thousands: what is done of them is struck off in parts.
+/// Carries out these items now, side by side, whether their data servers hold a lease or not. A
+/// data server that was away may have missed hundreds of thousands: what is done of them is struck
+/// off in parts.
 ///
 /// # Errors
 /// DELAY if a data server that holds a lease could not be told.
@@ -44,7 +45,8 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
     if refused { Err(Nfsstat4::Delay) } else { Ok(()) }
 }
 
-/// As many items as one command strikes off. True if a data server that holds a lease could not be told of one.
+/// As many items as one command strikes off. True if a data server that holds a lease could not be
+/// told of one.
 async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<bool, Nfsstat4> {
     let calls = items.into_iter().map(|(number, item)| async move {
         let wait = Wait::new("a cut or fence").of(item.extent()).at(item.home());
@@ -56,7 +58,8 @@ async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<boo
     });
     let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(SETTLE_CALLS_MAX).collect().await;
     let now_ms = server.now_ms();
-    // Just after a start, or when another node led before, a data server may still hold a lease that was given then.
+    // Just after a start, or when another node led before, a data server may still hold a lease
+    // that was given then.
     let young = now_ms < server.data_servers.since_ms() + server.data_servers.lease_ms();
     let untold = |(_, home, done): &&(u64, DataServerId, bool)| {
         !done && (young || server.data_servers.is_up(*home, now_ms))
@@ -71,13 +74,15 @@ async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<boo
     Ok(refused)
 }
 
-/// Everything that one data server must still do, but for showing what it is to serve, which no lease waits for. It must be done before the server is given a lease: clients may hold
-/// handles that a cut left good.
+/// Everything that one data server must still do, but for showing what it is to serve, which no
+/// lease waits for. It must be done before the server is given a lease: clients may hold handles
+/// that a cut left good.
 ///
 /// # Errors
 /// DELAY if it could not be told, or is being told.
 pub(crate) async fn settle_all_of(server: &Server, home: DataServerId) -> Result<(), Nfsstat4> {
-    // It asks again every two seconds, however long it takes: to begin anew each time would only make that longer.
+    // It asks again every two seconds, however long it takes: to begin anew each time would only
+    // make that longer.
     let Some(_settling) = server.work.settle_alone(home) else { return Err(Nfsstat4::Delay) };
     let view = server.view()?;
     let items = view.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
@@ -142,8 +147,8 @@ async fn round(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> bool {
     full && finished
 }
 
-/// The oldest items that are wanted and whose data servers are up, at most a batch. Those of servers that are away may be many, and must not be in
-/// the way.
+/// The oldest items that are wanted and whose data servers are up, at most a batch. Those of
+/// servers that are away may be many, and must not be in the way.
 fn possible(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> Result<Vec<(u64, WorkItem)>, FsError> {
     let view = server.view().map_err(|_| FsError::Store("no view".to_owned()))?;
     let now_ms = server.now_ms();
@@ -174,8 +179,8 @@ pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), Co
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => {
-            // Whoever keeps the extent now refuses what a home of before may say once it has forgotten it. One that is away is told when
-            // it is home and shown a handle.
+            // Whoever keeps the extent now refuses what a home of before may say once it has
+            // forgotten it. One that is away is told when it is home and shown a handle.
             if extent_facts::is_home_up(server, *extent)? {
                 extent_facts::fence_set(server, *extent, *epoch).await?;
             }
@@ -183,7 +188,8 @@ pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), Co
         }
         WorkItem::Yield { extent, epoch, .. } => {
             extent_facts::fence_set(server, *extent, *epoch).await?;
-            // Until the new home has shown what it has, this one has the only bytes that surely are there.
+            // Until the new home has shown what it has, this one has the only bytes that surely are
+            // there.
             let home = extent_facts::record(server, *extent)?.map(|record| record.home);
             prove::ask_home(server, home.ok_or(ControlError::Unknown)?, *extent, *epoch).await?;
             known.control.drop_extent(*extent, *epoch).await

@@ -49,7 +49,8 @@ pub(crate) fn table(payload: &[Bytes]) -> Vec<u8> {
     table
 }
 
-/// The first block of `payload` whose CRC is not the one in `table`, which begins with that of `payload`'s first block.
+/// The first block of `payload` whose CRC is not the one in `table`, which begins with that of
+/// `payload`'s first block.
 pub(crate) fn bad_block(payload: &[u8], table: &[u8]) -> Option<usize> {
     assert!(payload.len().div_ceil(BLOCK) * 4 <= table.len());
     let blocks = payload.chunks(BLOCK).zip(table.chunks_exact(4));

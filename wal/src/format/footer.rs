@@ -1,4 +1,5 @@
-//! A sealed segment's footer: all its record headers again, so that opening does not read the segment.
+//! A sealed segment's footer: all its record headers again, so that opening does not read the
+//! segment.
 
 use super::checksum::crc32c;
 use super::{FORMAT_VERSION, u16_at, u32_at, u64_at};
@@ -46,7 +47,8 @@ pub(crate) fn encode(seq: u64, entries: &[u8], end_blocks: u32) -> Vec<u8> {
     out
 }
 
-/// Reads a trailer; `None` unless it is whole, of our version, of segment `seq`, and its footer fits `segment_bytes`.
+/// Reads a trailer; `None` unless it is whole, of our version, of segment `seq`, and its footer
+/// fits `segment_bytes`.
 pub(crate) fn decode_trailer(bytes: &[u8], seq: u64, segment_bytes: u64) -> Option<Trailer> {
     let bytes = bytes.get(..TRAILER_BYTES)?;
     let trailer =

@@ -1,4 +1,5 @@
-//! The three structures, byte for byte. The hex was computed by another program from docs/formats/record.md.
+//! The three structures, byte for byte. The hex was computed by another program from
+//! docs/formats/record.md.
 
 use bytes::Bytes;
 

@@ -1,6 +1,8 @@
-//! Reads a segment record by record: what is good, what is not, and what its records say was durable.
+//! Reads a segment record by record: what is good, what is not, and what its records say was
+//! durable.
 //!
-//! Judges nothing: whether a bad place is damage or an unfinished write is not known until all is read.
+//! Judges nothing: whether a bad place is damage or an unfinished write is not known until all is
+//! read.
 
 use std::io;
 
@@ -46,8 +48,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Reads segment `seq` up to `expected_end`, or until no record follows. With `is_durable` all of it was: whatever is not zero
-    /// behind its records was a record or the footer.
+    /// Reads segment `seq` up to `expected_end`, or until no record follows. With `is_durable` all
+    /// of it was: whatever is not zero behind its records was a record or the footer.
     pub(super) async fn run(
         file: &dyn File,
         seq: u64,
@@ -121,7 +123,8 @@ impl Scanner<'_> {
         Ok(None)
     }
 
-    /// Where the footer of what was found would begin. A crash may have left any part of it, and then no record is missing.
+    /// Where the footer of what was found would begin. A crash may have left any part of it, and
+    /// then no record is missing.
     fn footer_at(&self) -> u64 {
         self.limit.saturating_sub(footer_bytes(self.scan.entries.len() as u64))
     }

@@ -1,7 +1,8 @@
 //! The codec of a struct whose fields follow each other, some of them bounded.
 //!
-//! Like `wire_xdr::xdr_struct!`, for the bodies of NFS operations: a field written `name: opaque(MAX)` is a `Bytes` of at
-//! most `MAX` bytes, `name: list(MAX)` a `Vec` of at most `MAX` elements; any other field has a codec of its own.
+//! Like `wire_xdr::xdr_struct!`, for the bodies of NFS operations: a field written `name:
+//! opaque(MAX)` is a `Bytes` of at most `MAX` bytes, `name: list(MAX)` a `Vec` of at most `MAX`
+//! elements; any other field has a codec of its own.
 //!
 //! Spec: RFC 4506 §4.10, §4.13, §4.14.
 

@@ -1,8 +1,8 @@
 //! An XDR enumeration with its numbers.
 //!
-//! An enumeration of the protocol is declared as an ordinary `enum` with each number written out; the macro adds the
-//! conversions and both codecs. A number that is not listed is refused when decoding. `Nfsstat4`, which has to keep
-//! what it does not know, is not made with it.
+//! An enumeration of the protocol is declared as an ordinary `enum` with each number written out;
+//! the macro adds the conversions and both codecs. A number that is not listed is refused when
+//! decoding. `Nfsstat4`, which has to keep what it does not know, is not made with it.
 //!
 //! Spec: RFC 4506 §4.3.
 

@@ -1,8 +1,8 @@
 //! Flexible files: the bodies that are opaque to NFSv4.1 itself.
 //!
-//! Device addresses and layouts go to the client, errors and statistics come back. The words of RFC 8435 are kept
-//! (mirror, data server, stripe unit); what a good layout is, the metadata server knows. Hints of the client for the
-//! layout of a new file are not read.
+//! Device addresses and layouts go to the client, errors and statistics come back. The words of RFC
+//! 8435 are kept (mirror, data server, stripe unit); what a good layout is, the metadata server
+//! knows. Hints of the client for the layout of a new file are not read.
 //!
 //! Spec: RFC 8435 §4, §5, §9.
 

@@ -1,7 +1,8 @@
 //! Named bounds of the NFS codecs.
 //!
-//! A decoder refuses what is above these before it allocates anything. They bound what the wire may carry; a server
-//! may be stricter (a name of at most 255 bytes, for example) and answers with a status of its own.
+//! A decoder refuses what is above these before it allocates anything. They bound what the wire may
+//! carry; a server may be stricter (a name of at most 255 bytes, for example) and answers with a
+//! status of its own.
 //!
 //! Spec: RFC 8881 §3.2 (sizes fixed by the protocol); the others are ours.
 
@@ -9,7 +10,8 @@
 pub const FILEHANDLE_BYTES_MAX: usize = 128;
 /// Bytes of an opaque owner, scope or server id (RFC 8881 §3.2, `NFS4_OPAQUE_LIMIT`).
 pub const OPAQUE_BYTES_MAX: usize = 1024;
-/// Bytes of one name of a path. The server's own limit is lower; names between the two get NAMETOOLONG, not BADXDR.
+/// Bytes of one name of a path. The server's own limit is lower; names between the two get
+/// NAMETOOLONG, not BADXDR.
 pub const COMPONENT_BYTES_MAX: usize = 1024;
 /// Bytes of a symbolic link's target.
 pub const LINK_TEXT_BYTES_MAX: usize = 4096;
@@ -21,7 +23,8 @@ pub const TAG_BYTES_MAX: usize = 1024;
 pub const COMPOUND_OPS_MAX: usize = 128;
 /// Words of a bitmap on the wire. Only [`BITMAP_WORDS_KEPT`] of them are remembered.
 pub const BITMAP_WORDS_MAX: usize = 8;
-/// Words of a bitmap that a value keeps: attributes end at 86, operations at 75, notifications far below.
+/// Words of a bitmap that a value keeps: attributes end at 86, operations at 75, notifications far
+/// below.
 pub const BITMAP_WORDS_KEPT: usize = 3;
 /// Bytes of the value part of a `fattr4`.
 pub const FATTR_BYTES_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Who is calling: credentials and verifiers.
 //!
-//! AUTH_NONE and AUTH_SYS are understood; every other flavor is carried as the bytes it is, for whoever knows it. Nothing
-//! here decides whether a credential is good enough.
+//! AUTH_NONE and AUTH_SYS are understood; every other flavor is carried as the bytes it is, for
+//! whoever knows it. Nothing here decides whether a credential is good enough.
 //!
 //! Spec: RFC 5531 §8.2, §10, §14.
 

@@ -1,11 +1,13 @@
 //! ONC RPC, version 2, over a byte stream: records, call and reply headers, credentials.
 //!
-//! Sans-io: [`RecordAssembler`] says how many bytes it wants and hands out whole records, [`parse`] turns a record into a
-//! header and a [`Reader`](wire_xdr::Reader) over the arguments or results, [`call`](fn@call) and the functions of
-//! [`reply`] write headers that the caller continues. Nothing here knows a program, a socket or time; RPCSEC_GSS
-//! credentials are carried as bytes and not understood.
+//! Sans-io: [`RecordAssembler`] says how many bytes it wants and hands out whole records, [`parse`]
+//! turns a record into a header and a [`Reader`](wire_xdr::Reader) over the arguments or results,
+//! [`call`](fn@call) and the functions of [`reply`] write headers that the caller continues.
+//! Nothing here knows a program, a socket or time; RPCSEC_GSS credentials are carried as bytes and
+//! not understood.
 //!
-//! INVARIANT: no input panics; a single-fragment record is handed out as one `Bytes` that its payload was read into.
+//! INVARIANT: no input panics; a single-fragment record is handed out as one `Bytes` that its
+//! payload was read into.
 //! Spec: RFC 5531.
 
 #![forbid(unsafe_code)]

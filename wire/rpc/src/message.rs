@@ -1,7 +1,8 @@
 //! From a record to a call or a reply.
 //!
-//! Three ways to be wrong, because each wants another answer: bytes in which not even the frame of a message can be found
-//! (close the connection), another RPC version, and a malformed credential (both answered with the call's xid).
+//! Three ways to be wrong, because each wants another answer: bytes in which not even the frame of
+//! a message can be found (close the connection), another RPC version, and a malformed credential
+//! (both answered with the call's xid).
 //!
 //! Spec: RFC 5531 §9.
 
@@ -89,7 +90,8 @@ fn decode_call(xid: u32, r: &mut Reader) -> Result<CallHeader, ParseError> {
     Ok(CallHeader { xid, program, version, procedure, credential, verifier })
 }
 
-/// A message that ends inside the header is garbage; one whose body breaks a rule is a bad credential.
+/// A message that ends inside the header is garbage; one whose body breaks a rule is a bad
+/// credential.
 fn decode_auth(xid: u32, r: &mut Reader, stat: AuthStat) -> Result<OpaqueAuth, ParseError> {
     OpaqueAuth::decode(r).map_err(|error| match error {
         XdrError::Short { .. } => ParseError::Garbage(error),

@@ -1,8 +1,9 @@
 //! Record marking: how messages are told apart on a byte stream.
 //!
-//! A record is a sequence of fragments, each behind a four-byte header whose top bit says that it is the last. The
-//! assembler owns the buffer that the socket is read into, and asks for exactly the rest of a large fragment, so that its
-//! bytes are received where they stay. It reads no socket; the driver does, between `wanted_bytes` and `next_record`.
+//! A record is a sequence of fragments, each behind a four-byte header whose top bit says that it
+//! is the last. The assembler owns the buffer that the socket is read into, and asks for exactly
+//! the rest of a large fragment, so that its bytes are received where they stay. It reads no
+//! socket; the driver does, between `wanted_bytes` and `next_record`.
 //!
 //! INVARIANT: what is buffered for one record is at most `record_bytes_max`, plus the read-ahead.
 //! Spec: RFC 5531 §11.
@@ -47,7 +48,8 @@ struct Header {
 }
 
 impl RecordAssembler {
-    /// Starts at the beginning of a stream. Records of more than `record_bytes_max` bytes are refused.
+    /// Starts at the beginning of a stream. Records of more than `record_bytes_max` bytes are
+    /// refused.
     pub fn new(record_bytes_max: usize) -> Self {
         Self { buffer: BytesMut::new(), earlier: BytesMut::new(), header: None, record_bytes_max }
     }
@@ -57,8 +59,9 @@ impl RecordAssembler {
         self.record_bytes_max = record_bytes_max;
     }
 
-    /// The buffer to append received bytes to, with room for the second value's bytes: read at most that many, at least
-    /// one, then call [`next_record`](Self::next_record) until it has nothing more.
+    /// The buffer to append received bytes to, with room for the second value's bytes: read at most
+    /// that many, at least one, then call [`next_record`](Self::next_record) until it has nothing
+    /// more.
     pub fn wanted(&mut self) -> (&mut BytesMut, usize) {
         let spare = self.buffer.capacity() - self.buffer.len();
         let missing = match self.header {
@@ -66,7 +69,8 @@ impl RecordAssembler {
             None => 0,
         };
         let bytes = if READ_AHEAD_BYTES < missing {
-            // A large fragment: no byte beyond it, so that the next one starts in a buffer of its own.
+            // A large fragment: no byte beyond it, so that the next one starts in a buffer of its
+            // own.
             self.buffer.reserve(missing);
             missing
         } else if spare < missing.max(READ_AHEAD_BYTES / 4) {
@@ -83,7 +87,8 @@ impl RecordAssembler {
         self.header.is_none() && self.buffer.is_empty() && self.earlier.is_empty()
     }
 
-    /// How long the record may get that has begun and is not complete, by its sender's word; nothing between two records.
+    /// How long the record may get that has begun and is not complete, by its sender's word;
+    /// nothing between two records.
     pub fn announced_bytes(&self) -> Option<usize> {
         match self.header {
             Some(header) if header.last => Some(self.earlier.len() + header.bytes),
@@ -112,7 +117,8 @@ impl RecordAssembler {
             self.header = None;
             let fragment = self.buffer.split_to(header.bytes);
             if self.buffer.is_empty() && READ_AHEAD_BYTES < header.bytes {
-                // Else what is left of the buffer would keep all of the record's memory while nothing comes.
+                // Else what is left of the buffer would keep all of the record's memory while
+                // nothing comes.
                 self.buffer = BytesMut::new();
             }
             if header.last && self.earlier.is_empty() {

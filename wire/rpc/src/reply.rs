@@ -1,7 +1,7 @@
 //! The header of a reply, and one writer for each way a call can end.
 //!
-//! Each function begins a reply to the call `xid`; only after [`accepted_success`] does the caller append something.
-//! Verifiers are empty: RPCSEC_GSS would need another door.
+//! Each function begins a reply to the call `xid`; only after [`accepted_success`] does the caller
+//! append something. Verifiers are empty: RPCSEC_GSS would need another door.
 //!
 //! Spec: RFC 5531 §9.
 

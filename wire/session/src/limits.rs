@@ -14,13 +14,14 @@ pub const RESPONSE_CACHED_BYTES_MAX: u32 = 8 * 1024;
 pub const OPERATIONS_MAX: u32 = 128;
 /// Slots of a session. Linux asks for 64.
 pub const SLOTS_MAX: u32 = 128;
-/// Bytes below which a channel could not even carry SEQUENCE: the RPC header is 40 in a request and 24 in a reply, and the
-/// operation takes 48 and 56 with the compound around it.
+/// Bytes below which a channel could not even carry SEQUENCE: the RPC header is 40 in a request and
+/// 24 in a reply, and the operation takes 48 and 56 with the compound around it.
 pub const CHANNEL_BYTES_MIN: u32 = 128;
 
 /// Bytes of a callback and of its reply that we offer to use. Linux asks for a page.
 pub const BACK_BYTES_MAX: u32 = 64 * 1024;
-/// Bytes a callback needs: CB_SEQUENCE and the largest operation we send, CB_LAYOUTRECALL with a handle of ours.
+/// Bytes a callback needs: CB_SEQUENCE and the largest operation we send, CB_LAYOUTRECALL with a
+/// handle of ours.
 pub const BACK_REQUEST_BYTES_MIN: u32 = 256;
 /// Operations in a callback: CB_SEQUENCE and one more.
 pub const BACK_OPERATIONS: u32 = 2;
@@ -35,15 +36,17 @@ pub const SEQUENCE_REPLY_BYTES: u32 = RPC_REPLY_HEADER_BYTES + 56;
 /// Bytes at the beginning and at the end of a compound by which a retry is known.
 pub const FINGERPRINT_BYTES: usize = 192;
 
-/// Numbers by which the first request on a slot may be ahead of the last one that left something in the replicated state. A
-/// slot that was only read through for longer gets SEQ_MISORDERED after a failover.
+/// Numbers by which the first request on a slot may be ahead of the last one that left something in
+/// the replicated state. A slot that was only read through for longer gets SEQ_MISORDERED after a
+/// failover.
 pub const SEQUENCE_AHEAD_MAX: u32 = u32::MAX / 2;
 
 /// Sessions of one client. Linux has one.
 pub const SESSIONS_PER_CLIENT_MAX: usize = 64;
 /// Connections bound to one session. `nconnect` goes up to 16 for each address.
 pub const CONNECTIONS_PER_SESSION_MAX: usize = 64;
-/// Bytes that all sessions take in memory, with the replies that they keep: beyond it sessions of the client that takes most leave it.
+/// Bytes that all sessions take in memory, with the replies that they keep: beyond it sessions of
+/// the client that takes most leave it.
 pub const SESSIONS_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Bytes of these for one client: beyond it, sessions of its own leave.
 pub const SESSIONS_BYTES_PER_CLIENT_MAX: u64 = SESSIONS_BYTES_MAX / 64;

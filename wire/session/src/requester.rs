@@ -1,9 +1,10 @@
 //! The requester's end of a slot table: which slot and sequence the next request gets.
 //!
-//! A server needs it for its callbacks, a client for everything. What the answers mean is decided by whoever sends.
+//! A server needs it for its callbacks, a client for everything. What the answers mean is decided
+//! by whoever sends.
 //!
-//! INVARIANT: a slot that is taken is not taken again until it is given back; its sequence moves only when the other side is
-//! known to have seen the request.
+//! INVARIANT: a slot that is taken is not taken again until it is given back; its sequence moves
+//! only when the other side is known to have seen the request.
 //! Spec: RFC 8881 §2.10.6.1, §2.10.6.2.
 
 /// Slots to send requests on.
@@ -49,8 +50,8 @@ impl RequesterSlots {
         })
     }
 
-    /// Gives a slot back. `seen` says that the other side has moved its own sequence; if that is not known, the next
-    /// request goes out under the same number and the answer will tell.
+    /// Gives a slot back. `seen` says that the other side has moved its own sequence; if that is
+    /// not known, the next request goes out under the same number and the answer will tell.
     pub fn give_back(&mut self, slot: u32, sequence: u32, seen: bool) {
         let Some(slot) = self.slots.get_mut(slot as usize) else { return };
         if !slot.taken || slot.sequence.wrapping_add(1) != sequence {

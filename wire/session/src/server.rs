@@ -1,7 +1,9 @@
 //! The side that answers: the metadata server.
 //!
-//! `client_id` decides EXCHANGE_ID and the confirmation of client ids; `sessions` is the table of sessions, built from
-//! `slot` and `channel`; `arrival` is how a request came in, and `record` is what of a session outlives a server; `lease` knows when a client was last heard; `backchannel` calls clients.
+//! `client_id` decides EXCHANGE_ID and the confirmation of client ids; `sessions` is the table of
+//! sessions, built from `slot` and `channel`; `arrival` is how a request came in, and `record` is
+//! what of a session outlives a server; `lease` knows when a client was last heard; `backchannel`
+//! calls clients.
 //!
 //! Spec: RFC 8881 §2.10.
 

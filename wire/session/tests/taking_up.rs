@@ -85,7 +85,8 @@ fn slots_begin_where_the_state_says() {
     // Of this slot nothing is known: requests that changed nothing leave nothing.
     let later = admitted(send(&mut sessions, 3, 1000, 5));
     assert!(!later.again);
-    // What came first may have been an old copy; once requests follow one another nothing may be left out.
+    // What came first may have been an old copy; once requests follow one another nothing may be
+    // left out.
     for sequence in [43, 44] {
         let later = admitted(send(&mut sessions, 2, sequence, 5));
         sessions.complete(later.token, Some(REPLY));

@@ -20,8 +20,9 @@ pub trait Encode {
     fn encode(&self, w: &mut Writer);
 }
 
-/// Implements [`Decode`] and [`Encode`] for a struct that is declared elsewhere: its fields in the order given, each by its
-/// own implementation (RFC 4506 §4.14). Leaving out a field does not compile.
+/// Implements [`Decode`] and [`Encode`] for a struct that is declared elsewhere: its fields in the
+/// order given, each by its own implementation (RFC 4506 §4.14). Leaving out a field does not
+/// compile.
 #[macro_export]
 macro_rules! xdr_struct {
     ($name:ident { $($field:ident),+ $(,)? }) => {

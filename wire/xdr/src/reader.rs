@@ -1,6 +1,8 @@
-//! Takes XDR values off the front of a message. Opaque data comes out as a slice of the message, never as a copy.
+//! Takes XDR values off the front of a message. Opaque data comes out as a slice of the message,
+//! never as a copy.
 //!
-//! INVARIANT: `position` never passes the end; a failed read leaves the position anywhere up to the end.
+//! INVARIANT: `position` never passes the end; a failed read leaves the position anywhere up to the
+//! end.
 //! Spec: RFC 4506 §4.
 
 use bytes::Bytes;
@@ -85,17 +87,20 @@ impl Reader {
         Ok(value)
     }
 
-    /// Reads opaque data of variable length, and its padding (RFC 4506 §4.10). The result shares the message's memory.
+    /// Reads opaque data of variable length, and its padding (RFC 4506 §4.10). The result shares
+    /// the message's memory.
     ///
     /// # Errors
-    /// [`XdrError::TooLong`] if it has more than `max_bytes`; [`XdrError::Short`]; [`XdrError::BadPadding`].
+    /// [`XdrError::TooLong`] if it has more than `max_bytes`; [`XdrError::Short`];
+    /// [`XdrError::BadPadding`].
     pub fn opaque(&mut self, max_bytes: usize) -> Result<Bytes, XdrError> {
         let len = self.bounded(max_bytes)?;
         let at = self.advance(len)?;
         Ok(self.bytes.slice(at..at + len))
     }
 
-    /// Reads a string as the bytes it is (RFC 4506 §4.11). XDR does not say which character set; the caller does.
+    /// Reads a string as the bytes it is (RFC 4506 §4.11). XDR does not say which character set;
+    /// the caller does.
     ///
     /// # Errors
     /// Those of [`opaque`](Self::opaque).
@@ -103,11 +108,13 @@ impl Reader {
         self.opaque(max_bytes)
     }
 
-    /// Reads the number of elements of a variable-length array (RFC 4506 §4.13). As every element takes at least four
-    /// bytes, a count that the rest of the message cannot hold is refused here, before anyone allocates for it.
+    /// Reads the number of elements of a variable-length array (RFC 4506 §4.13). As every element
+    /// takes at least four bytes, a count that the rest of the message cannot hold is refused here,
+    /// before anyone allocates for it.
     ///
     /// # Errors
-    /// [`XdrError::TooLong`] if it is above `max`; [`XdrError::Short`] if the message cannot hold that many.
+    /// [`XdrError::TooLong`] if it is above `max`; [`XdrError::Short`] if the message cannot hold
+    /// that many.
     pub fn count(&mut self, max: usize) -> Result<usize, XdrError> {
         let count = self.bounded(max)?;
         let (needed, left) = (count.saturating_mul(4), self.remaining());
@@ -146,7 +153,8 @@ impl Reader {
         }
         let at = self.position;
         self.position = at + len + pad;
-        // RFC 4506 §3 wants residual bytes of zero. A sender that puts something else there hides or leaks data.
+        // RFC 4506 §3 wants residual bytes of zero. A sender that puts something else there hides
+        // or leaks data.
         if self.bytes[at + len..self.position].iter().any(|byte| *byte != 0) {
             return Err(XdrError::BadPadding);
         }

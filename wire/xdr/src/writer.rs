@@ -1,9 +1,11 @@
-//! Builds an XDR message as a rope: small values gather in a buffer, large payloads are spliced in between untouched.
+//! Builds an XDR message as a rope: small values gather in a buffer, large payloads are spliced in
+//! between untouched.
 //!
-//! A reply is often written before its outcome is known, so the writer can go back: [`Slot`] patches a number that
-//! stands further ahead, [`Mark`] drops everything written since.
+//! A reply is often written before its outcome is known, so the writer can go back: [`Slot`]
+//! patches a number that stands further ahead, [`Mark`] drops everything written since.
 //!
-//! INVARIANT: `closed_bytes` is the sum of the pieces' lengths; no piece is empty; a slot's four bytes lie in one piece.
+//! INVARIANT: `closed_bytes` is the sum of the pieces' lengths; no piece is empty; a slot's four
+//! bytes lie in one piece.
 //! Spec: RFC 4506 §4.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -29,8 +31,8 @@ enum Piece {
     Spliced(Bytes),
 }
 
-/// Four bytes that were reserved to be filled in later. Good for the writer that gave it, until that is truncated below it
-/// or appended to another.
+/// Four bytes that were reserved to be filled in later. Good for the writer that gave it, until
+/// that is truncated below it or appended to another.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a slot that is never patched stays zero"]
 pub struct Slot {
@@ -112,13 +114,15 @@ impl Writer {
         self.raw(&ZEROS[..padding(bytes.len())]);
     }
 
-    /// Writes opaque data of variable length by copying it: length, bytes, padding (RFC 4506 §4.10).
+    /// Writes opaque data of variable length by copying it: length, bytes, padding (RFC 4506
+    /// §4.10).
     pub fn opaque(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.fixed(bytes);
     }
 
-    /// Writes opaque data of variable length; from [`SPLICE_BYTES_MIN`] bytes on without copying it.
+    /// Writes opaque data of variable length; from [`SPLICE_BYTES_MIN`] bytes on without copying
+    /// it.
     pub fn opaque_bytes(&mut self, bytes: Bytes) {
         let len = bytes.len();
         self.count(len);

@@ -1,8 +1,9 @@
-//! The contest: in each round each server is started over an empty folder, mounted, put through all phases and ended,
-//! one after another, the order turning from round to round.
+//! The contest: in each round each server is started over an empty folder, mounted, put through all
+//! phases and ended, one after another, the order turning from round to round.
 //!
-//! One guest is the client throughout. All data lies in files of one disk of this machine, and every server answers
-//! COMMIT only after a flush of it; knfsd does so from its own guest, whose emulated processor it pays for.
+//! One guest is the client throughout. All data lies in files of one disk of this machine, and
+//! every server answers COMMIT only after a flush of it; knfsd does so from its own guest, whose
+//! emulated processor it pays for.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,8 @@ pub(crate) struct Contest {
     /// How often the one small file is used, in each phase that has one.
     #[arg(long, default_value_t = 500)]
     turns: u64,
-    /// Only phases whose name holds this; may be given again. What a phase needs is done all the same.
+    /// Only phases whose name holds this; may be given again. What a phase needs is done all the
+    /// same.
     #[arg(long)]
     only: Vec<String>,
     /// Which servers.
@@ -150,7 +152,8 @@ impl Contest {
 pub(super) fn client(folder: &Path, kernel: &Kernel) -> Result<Guest> {
     let plan = Plan { name: "a".to_owned(), address: "10.77.0.2".to_owned(), memory_mib: 1024, disk: None };
     let guest = Guest::boot(folder, kernel, plan)?;
-    // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for any.
+    // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for
+    // any.
     guest.run("p=/sys/module/nfsv4/parameters/directory_delegations; [ ! -e $p ] || echo N >$p")?;
     Ok(guest)
 }

@@ -1,4 +1,5 @@
-//! How much processor time a server has used: its processes, their children, and the children that have ended.
+//! How much processor time a server has used: its processes, their children, and the children that
+//! have ended.
 
 use std::collections::BTreeMap;
 

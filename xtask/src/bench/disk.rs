@@ -1,7 +1,8 @@
-//! What a disk was told to do: flushes are what durability really cost, whoever asked and by whichever call, and bytes written
-//! are all that reached it.
+//! What a disk was told to do: flushes are what durability really cost, whoever asked and by
+//! whichever call, and bytes written are all that reached it.
 //!
-//! Counts the whole disk, so what others do is in it: the figures are honest on a quiet machine only.
+//! Counts the whole disk, so what others do is in it: the figures are honest on a quiet machine
+//! only.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ impl Disk {
         Self::parse(&std::fs::read_to_string(disk.join("stat")).ok()?)
     }
 
-    /// The seventh number of a block device's `stat` is sectors written, the sixteenth completed flushes.
+    /// The seventh number of a block device's `stat` is sectors written, the sixteenth completed
+    /// flushes.
     fn parse(stat: &str) -> Option<Self> {
         let number = |at: usize| stat.split_whitespace().nth(at)?.parse::<u64>().ok();
         Some(Self { flushes: number(15)?, written_bytes: number(6)? * SECTOR_BYTES })

@@ -1,5 +1,6 @@
-//! `cargo xtask bench ec`: erasure coding in figures, in one run: the codec beside its library, repair beside disk and loopback,
-//! GlusterFS disperse beside us, and what sealing in the background costs. Each ratio stands beside its aim.
+//! `cargo xtask bench ec`: erasure coding in figures, in one run: the codec beside its library,
+//! repair beside disk and loopback, GlusterFS disperse beside us, and what sealing in the
+//! background costs. Each ratio stands beside its aim.
 
 mod aim;
 mod codec;

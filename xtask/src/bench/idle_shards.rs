@@ -1,5 +1,5 @@
-//! `cargo xtask bench idle-shards`: what a cluster costs that has nothing to do: three metadata servers with many shards each, their
-//! processor time and messages, with hibernation and without.
+//! `cargo xtask bench idle-shards`: what a cluster costs that has nothing to do: three metadata
+//! servers with many shards each, their processor time and messages, with hibernation and without.
 
 use std::path::PathBuf;
 use std::thread::sleep;

@@ -1,4 +1,5 @@
-//! The client of the metadata benches: our own NFSv4.1 client of `conformance/load`, as a process that does one act when it is told.
+//! The client of the metadata benches: our own NFSv4.1 client of `conformance/load`, as a process
+//! that does one act when it is told.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! One phase under measurement: the act on the mount, and beside it what the servers, the disk and both ends' clocks count.
+//! One phase under measurement: the act on the mount, and beside it what the servers, the disk and
+//! both ends' clocks count.
 
 use std::path::Path;
 use std::time::Duration;
@@ -91,7 +92,8 @@ impl Meter<'_> {
         }
     }
 
-    /// Nothing of the files stays in anybody's memory: not the client's, the server's, nor this machine's.
+    /// Nothing of the files stays in anybody's memory: not the client's, the server's, nor this
+    /// machine's.
     pub(super) fn cold(&self, server: &Server) -> Result<()> {
         self.mounted.unmount()?;
         server.drop_caches()?;

@@ -1,5 +1,6 @@
-//! `cargo xtask bench million-files`: a million files in a thousand directories, then as many names in one: making, listing, looking
-//! up and removing them through NFS, the memory of each node, and bytes on disk for each inode.
+//! `cargo xtask bench million-files`: a million files in a thousand directories, then as many names
+//! in one: making, listing, looking up and removing them through NFS, the memory of each node, and
+//! bytes on disk for each inode.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The client's side of one server: how it is mounted, and acts on the mount, in the guest or, for a FUSE client on this
-//! machine's own kernel, here.
+//! The client's side of one server: how it is mounted, and acts on the mount, in the guest or, for
+//! a FUSE client on this machine's own kernel, here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

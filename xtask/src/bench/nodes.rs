@@ -1,4 +1,5 @@
-//! Metadata servers of ours on this machine's loopback, one process for each node, without any data server.
+//! Metadata servers of ours on this machine's loopback, one process for each node, without any data
+//! server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! A report as a picture: for each phase a bar for each server, as long as its median compared with the best one.
+//! A report as a picture: for each phase a bar for each server, as long as its median compared with
+//! the best one.
 //!
 //! The picture is plain SVG, so it needs no tool to draw or to read in a review.
 

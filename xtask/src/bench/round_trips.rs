@@ -1,6 +1,8 @@
-//! Where a phase's time went, as the client's kernel counts it: each operation's time from sending to answer, whoever serves.
+//! Where a phase's time went, as the client's kernel counts it: each operation's time from sending
+//! to answer, whoever serves.
 //!
-//! What is neither here nor in the queue went by in the client itself: system calls, page cache, the emulated processor.
+//! What is neither here nor in the queue went by in the client itself: system calls, page cache,
+//! the emulated processor.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,8 @@ pub(super) struct RoundTrips {
     pub(super) whole_ms: u64,
 }
 
-/// Reads `/proc/self/mountstats`: `OP: operations transmissions timeouts sent received queue_ms rtt_ms execute_ms errors`.
+/// Reads `/proc/self/mountstats`: `OP: operations transmissions timeouts sent received queue_ms
+/// rtt_ms execute_ms errors`.
 pub(super) fn parse(statistics: &str) -> Vec<RoundTrips> {
     let of_line = |line: &str| {
         let (op, numbers) = line.trim().split_once(": ")?;
@@ -31,7 +34,8 @@ pub(super) fn parse(statistics: &str) -> Vec<RoundTrips> {
     statistics.lines().filter_map(of_line).collect()
 }
 
-/// Operations between two readings, the longest first; without those that took less than a hundredth of the longest.
+/// Operations between two readings, the longest first; without those that took less than a
+/// hundredth of the longest.
 pub(super) fn between(before: &[RoundTrips], after: &[RoundTrips]) -> Vec<RoundTrips> {
     let mut all: Vec<RoundTrips> = after
         .iter()

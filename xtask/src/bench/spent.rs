@@ -1,5 +1,5 @@
-//! Where a phase's time went: what the server's own clocks say of each operation, so that the rest is the client's and the
-//! way between them.
+//! Where a phase's time went: what the server's own clocks say of each operation, so that the rest
+//! is the client's and the way between them.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,8 @@ pub(super) struct Spent {
     pub(super) seconds: f64,
 }
 
-/// Operations between two readings, the longest first; without those that took less than a hundredth of the longest.
+/// Operations between two readings, the longest first; without those that took less than a
+/// hundredth of the longest.
 pub(super) fn between(before: &Metrics, after: &Metrics) -> Vec<Spent> {
     let earlier = sums(before);
     let mut spent = sums(after);

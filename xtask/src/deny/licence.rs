@@ -1,4 +1,5 @@
-//! SPDX expressions, as far as crates use them: names, `OR`, `AND`, `WITH`, parentheses, and the old `/` for `OR`.
+//! SPDX expressions, as far as crates use them: names, `OR`, `AND`, `WITH`, parentheses, and the
+//! old `/` for `OR`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! One small file used again and again, as programs do that keep a state, a log or a lock in it; timed.
+//! One small file used again and again, as programs do that keep a state, a log or a lock in it;
+//! timed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,5 +1,5 @@
-//! Stamped blocks: 4 KiB whose every word follows from where the block is and a stamp, so a block tells which write it
-//! is from, and a torn or misplaced one tells that too.
+//! Stamped blocks: 4 KiB whose every word follows from where the block is and a stamp, so a block
+//! tells which write it is from, and a torn or misplaced one tells that too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 pub(crate) const BLOCK_BYTES: usize = 4096;
 const WORDS: usize = BLOCK_BYTES / 8;
 
-/// The pseudo-random step all of the guest's acts use (xorshift64*): cheap, and the same everywhere.
+/// The pseudo-random step all of the guest's acts use (xorshift64*): cheap, and the same
+/// everywhere.
 pub(crate) fn next(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
@@ -30,7 +31,8 @@ pub(crate) fn stamp_block(block: &mut [u8], index: u64, stamp: u64) {
     }
 }
 
-/// The stamp of a block, if the whole block is what that stamp gives at that place. Zeros are stamp 0: a hole.
+/// The stamp of a block, if the whole block is what that stamp gives at that place. Zeros are stamp
+/// 0: a hole.
 pub(crate) fn read_stamp(block: &[u8], index: u64) -> Option<u64> {
     let stamp = u64::from_be_bytes(block.get(..8)?.try_into().ok()?);
     if stamp == 0 {

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::blocks::{BLOCK_BYTES, next};
 
-/// For every file that `create` made in DIR a thread that writes 4 KiB at a random place and fsyncs, again and again for some
-/// seconds; prints how many were durable a second, over all.
+/// For every file that `create` made in DIR a thread that writes 4 KiB at a random place and
+/// fsyncs, again and again for some seconds; prints how many were durable a second, over all.
 pub(super) fn commits(dir: &Path, seconds: u64) -> Result<()> {
     let open = |entry: std::io::Result<std::fs::DirEntry>| -> Result<File> {
         let path = entry?.path();

@@ -101,7 +101,8 @@ impl Files {
 /// Closes a file and says what close said.
 pub(super) fn close(file: File) -> Result<()> {
     use std::os::fd::IntoRawFd;
-    // SAFETY: the descriptor is ours alone (it was just taken out of the File) and is not used again.
+    // SAFETY: the descriptor is ours alone (it was just taken out of the File) and is not used
+    // again.
     match unsafe { libc::close(file.into_raw_fd()) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error().into()),

@@ -1,7 +1,9 @@
-//! The file-system exerciser: random operations from a seed on one file after another, each compared with a model.
+//! The file-system exerciser: random operations from a seed on one file after another, each
+//! compared with a model.
 //!
-//! The operations follow from the seed alone, so a difference is found again by the seed it is reported
-//! with. File N of a run with seed S has seed S + N. Two guests draw the same operations and take turns.
+//! The operations follow from the seed alone, so a difference is found again by the seed it is
+//! reported with. File N of a run with seed S has seed S + N. Two guests draw the same operations
+//! and take turns.
 
 mod difference;
 mod history;
@@ -221,8 +223,9 @@ impl OneFile<'_> {
             }
             Some(Sharing::Locks) => {
                 self.subject.lock()?;
-                // QUIRK(linux): a truncation to the size that the client remembers is not sent, and a lock
-                // only marks what is remembered as old. knfsd shows it, too: `fsx-locks` found it there.
+                // QUIRK(linux): a truncation to the size that the client remembers is not sent, and
+                // a lock only marks what is remembered as old. knfsd shows it, too: `fsx-locks`
+                // found it there.
                 let cuts = matches!(step.operation, Operation::Truncate(_) | Operation::TruncatePath(_));
                 if is_first && cuts {
                     self.subject.learn_size()?;

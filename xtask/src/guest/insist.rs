@@ -1,6 +1,6 @@
 //! A writer that does not give up: it overwrites a file that it has open, past the page cache, and
-//! goes on when it is refused. Its log says which writes were begun, which were acknowledged, and which
-//! were refused with what.
+//! goes on when it is refused. Its log says which writes were begun, which were acknowledged, and
+//! which were refused with what.
 //!
 //! INVARIANT: a write is in the log before it is sent, and no two writes have the same stamp.
 

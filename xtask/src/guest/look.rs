@@ -1,7 +1,9 @@
-//! What is in a folder, a row for each name: two folders are alike exactly if these are the same text.
+//! What is in a folder, a row for each name: two folders are alike exactly if these are the same
+//! text.
 //!
-//! Not compared: inode numbers, times, blocks, and the sizes and link counts of folders, which are the server's own affair. Of
-//! a file longer than [`WHOLE_BYTES_MAX`] the start, the end, and pieces between are read.
+//! Not compared: inode numbers, times, blocks, and the sizes and link counts of folders, which are
+//! the server's own affair. Of a file longer than [`WHOLE_BYTES_MAX`] the start, the end, and
+//! pieces between are read.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -28,7 +30,8 @@ fn collect(folder: &Path, shown: &Path, rows: &mut Vec<String>) -> Result<()> {
     for entry in listed {
         let name = entry.with_context(|| format!("cannot list {}", shown.display()))?.file_name();
         let (path, shown) = (folder.join(&name), shown.join(&name));
-        // A name that is listed and cannot be looked at is a row of its own: the other side has none like it.
+        // A name that is listed and cannot be looked at is a row of its own: the other side has
+        // none like it.
         let row = match path.symlink_metadata() {
             Ok(metadata) => {
                 if metadata.is_dir() {
@@ -101,7 +104,8 @@ fn read_at(file: &File, offset: u64) -> std::io::Result<Vec<u8>> {
     Ok(piece)
 }
 
-/// FNV-1a over words of eight bytes: each step is a bijection of the state, so one changed word always changes the sum.
+/// FNV-1a over words of eight bytes: each step is a bijection of the state, so one changed word
+/// always changes the sum.
 struct Sum(u64);
 
 impl Default for Sum {

@@ -12,8 +12,8 @@ const STRIDE_BYTES: usize = 4099;
 pub(super) fn exercise(path: &Path) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.set_len(LENGTH_BYTES as u64)?;
-    // SAFETY: a new shared mapping of a file of exactly this length, at an address the kernel chooses; nothing else in
-    // this process has it, and nobody shortens the file while it stands.
+    // SAFETY: a new shared mapping of a file of exactly this length, at an address the kernel
+    // chooses; nothing else in this process has it, and nobody shortens the file while it stands.
     let address = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -25,7 +25,8 @@ pub(super) fn exercise(path: &Path) -> Result<()> {
         )
     };
     ensure!(address != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-    // SAFETY: the mapping is LENGTH_BYTES long, readable and writable, and only this slice refers to it.
+    // SAFETY: the mapping is LENGTH_BYTES long, readable and writable, and only this slice refers
+    // to it.
     let bytes = unsafe { std::slice::from_raw_parts_mut(address.cast::<u8>(), LENGTH_BYTES) };
     for at in (0..LENGTH_BYTES).step_by(STRIDE_BYTES) {
         bytes[at] = value(at);

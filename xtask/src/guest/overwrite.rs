@@ -1,5 +1,6 @@
-//! One guest writes a file over and over while another reads it: each block read must be one that was written there,
-//! whole, and never older than one the same reader saw at that place in an earlier pass.
+//! One guest writes a file over and over while another reads it: each block read must be one that
+//! was written there, whole, and never older than one the same reader saw at that place in an
+//! earlier pass.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;

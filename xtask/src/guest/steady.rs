@@ -1,5 +1,6 @@
-//! Programs that run on while servers die: one that times small acts, one that holds files open and locked, one that tries to get
-//! those locks. Each runs until a file exists, and fails at the first error that it sees.
+//! Programs that run on while servers die: one that times small acts, one that holds files open and
+//! locked, one that tries to get those locks. Each runs until a file exists, and fails at the first
+//! error that it sees.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,8 +29,9 @@ const LOCK_BYTES: i64 = 100;
 const LARGE_BLOCK_BYTES: usize = 64 << 10;
 const LARGE_BLOCKS: u64 = 64;
 
-/// Small metadata acts and fsyncs, in a directory of each shard, and beside them blocks that data servers get; prints how many of the former, in how many shards, the
-/// longest, and the longest of the others, in milliseconds.
+/// Small metadata acts and fsyncs, in a directory of each shard, and beside them blocks that data
+/// servers get; prints how many of the former, in how many shards, the longest, and the longest of
+/// the others, in milliseconds.
 pub(super) fn gaps(dir: &Path, stop: &Path) -> Result<()> {
     let places: Vec<(PathBuf, Watched)> =
         one_of_each_shard(dir)?.into_iter().map(|place| (place, Watched::default())).collect();
@@ -70,7 +72,8 @@ fn one_of_each_shard(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(of_shards.into_values().collect())
 }
 
-/// Writes and flushes a block of a file that is too large to live with the metadata; the longest time that took.
+/// Writes and flushes a block of a file that is too large to live with the metadata; the longest
+/// time that took.
 fn blocks(path: &Path, stop: &Path) -> Result<Duration> {
     let file = File::create(path).context("create of a large file")?;
     let (block, mut longest) = (vec![7_u8; LARGE_BLOCK_BYTES], Duration::ZERO);
@@ -166,7 +169,8 @@ fn small_acts(dir: &Path, stop: &Path, pause: Duration, watched: &Watched) -> Re
     Ok((acts, longest))
 }
 
-/// Keeps files open and locked, one of them unlinked, and writes and reads them through the descriptors it had from the start.
+/// Keeps files open and locked, one of them unlinked, and writes and reads them through the
+/// descriptors it had from the start.
 pub(super) fn hold(dir: &Path, ready: &Path, stop: &Path) -> Result<()> {
     let open = |at: usize| {
         File::options().read(true).write(true).create(true).truncate(true).open(held(dir, at)).context("open")

@@ -1,4 +1,5 @@
-//! Timed acts for the bench: sequential write and read, random read. They print a figure and nothing else.
+//! Timed acts for the bench: sequential write and read, random read. They print a figure and
+//! nothing else.
 
 use std::fs::File;
 use std::io::{Read, Write};

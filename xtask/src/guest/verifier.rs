@@ -1,11 +1,12 @@
-//! The verifying writer: it writes down what the server promised (an fsync or a namespace change that was answered),
-//! and later compares what is there with that.
+//! The verifying writer: it writes down what the server promised (an fsync or a namespace change
+//! that was answered), and later compares what is there with that.
 //!
-//! The log is kept outside the mount. Its lines, in order: `w FILE BLOCK COUNT STAMP` before a write, `s FILE` after
-//! an fsync, `c NAME STAMP` after a small file was made and fsynced, `r OLD NEW` and `u NAME` after those were answered.
+//! The log is kept outside the mount. Its lines, in order: `w FILE BLOCK COUNT STAMP` before a
+//! write, `s FILE` after an fsync, `c NAME STAMP` after a small file was made and fsynced, `r OLD
+//! NEW` and `u NAME` after those were answered.
 //!
-//! INVARIANT: a block holds the stamp of its last fsynced write or of a write begun after that one. Anything else is
-//! a broken promise.
+//! INVARIANT: a block holds the stamp of its last fsynced write or of a write begun after that one.
+//! Anything else is a broken promise.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Circles of files: each imports, directly or through others, what imports it. A reader of one has to read all.
+//! Circles of files: each imports, directly or through others, what imports it. A reader of one has
+//! to read all.
 
 use std::collections::BTreeMap;
 

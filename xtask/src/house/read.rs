@@ -43,7 +43,8 @@ pub(crate) struct File {
     pub(crate) taken: Vec<Vec<String>>,
     /// Lines of each function.
     pub(crate) functions: Vec<usize>,
-    /// `assert!`, `assert_eq!`, `assert_ne!`, `debug_assert!` and `unreachable!`, and `expect` with what must hold.
+    /// `assert!`, `assert_eq!`, `assert_ne!`, `debug_assert!` and `unreachable!`, and `expect` with
+    /// what must hold.
     pub(crate) asserts: usize,
     /// Lines of code.
     pub(crate) lines: usize,
@@ -92,7 +93,8 @@ fn is_product(name: &str) -> bool {
     name.contains("src/") && !test
 }
 
-/// The crate's folder and the module path: `mds/server/src/op/lookup.rs` is `mds/server` and `op`, `lookup`.
+/// The crate's folder and the module path: `mds/server/src/op/lookup.rs` is `mds/server` and `op`,
+/// `lookup`.
 fn place(name: &str) -> (String, Vec<String>) {
     let (folder, inside) = name.split_once("/src/").unwrap_or(("", name));
     let mut module: Vec<String> = inside.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
@@ -234,7 +236,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if name.is_some_and(|name| asserts.contains(&name.as_str())) {
             self.file.asserts += 1;
         }
-        // What a macro is given is mostly expressions: `assert!(..)`, `select! { .. }`, `tracing::warn!(..)`.
+        // What a macro is given is mostly expressions: `assert!(..)`, `select! { .. }`,
+        // `tracing::warn!(..)`.
         self.file.paths.extend(super::names::paths_in(&called.tokens));
         syn::visit::visit_macro(self, called);
     }

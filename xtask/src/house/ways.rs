@@ -6,7 +6,8 @@ use super::read::{File, House};
 const SHOWN_ON_MAX: usize = 8;
 
 impl House {
-    /// The file of its crate that a path in `from` leads to, and the name that is taken from it; `None` for what is of other crates, or its own.
+    /// The file of its crate that a path in `from` leads to, and the name that is taken from it;
+    /// `None` for what is of other crates, or its own.
     pub(crate) fn leads_to(&self, from: usize, path: &[String]) -> Option<(usize, String)> {
         let absolute = self.absolute(&self.files[from], path)?;
         let (to, name) = self.resolve(&self.files[from].crate_name, absolute, SHOWN_ON_MAX)?;
@@ -22,7 +23,8 @@ impl House {
             "self" => return Some([&module[..], rest].concat()),
             "super" => {}
             first => {
-                // A name that was brought in, or a module below; `use a::a` would go round, there `a` is the module.
+                // A name that was brought in, or a module below; `use a::a` would go round, there
+                // `a` is the module.
                 let goes_round = |path: &[String]| path.first().is_some_and(|start| start == first);
                 let brought = file.imports.iter().find(|import| import.called == first);
                 if let Some(import) = brought.filter(|import| !goes_round(&import.path)) {

@@ -1,4 +1,5 @@
-//! Structs that many files take whole: as a parameter of a function or as a field, by reference or in an `Arc`.
+//! Structs that many files take whole: as a parameter of a function or as a field, by reference or
+//! in an `Arc`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

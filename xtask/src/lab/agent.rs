@@ -1,7 +1,8 @@
-//! The line into a guest: a small server in the guest runs shell commands one after another or side by side.
+//! The line into a guest: a small server in the guest runs shell commands one after another or side
+//! by side.
 //!
-//! One TCP connection a command: a length in four bytes (big-endian) and JSON, each way. The same program is on both
-//! ends, so the format has no version.
+//! One TCP connection a command: a length in four bytes (big-endian) and JSON, each way. The same
+//! program is on both ends, so the format has no version.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -72,7 +73,8 @@ fn execute(ask: &Ask) -> Result<Reply> {
     let stdout = collect(child.stdout.take().context("no standard output")?);
     let stderr = collect(child.stderr.take().context("no standard error")?);
     let status = wait(&mut child, Duration::from_secs(ask.timeout_s))?;
-    // A command that left something in the background keeps the pipes open: what has come by now is what counts.
+    // A command that left something in the background keeps the pipes open: what has come by now is
+    // what counts.
     let rest = Duration::from_millis(if status.is_some() { 300 } else { 50 });
     Ok(Reply { code: status.map(code), stdout: gather(&stdout, rest), stderr: gather(&stderr, rest) })
 }

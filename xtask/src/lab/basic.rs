@@ -1,4 +1,5 @@
-//! The group `basic`: what an NFS client may expect of a file system. One file below it per subject.
+//! The group `basic`: what an NFS client may expect of a file system. One file below it per
+//! subject.
 
 mod attributes;
 mod data;
@@ -31,7 +32,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         mounting::again,
         "unmounting and mounting again many times leaves nothing behind",
     ),
-    // Before anything that servers go on removing and sealing behind it: it looks at the space of the whole cluster.
+    // Before anything that servers go on removing and sealing behind it: it looks at the space of
+    // the whole cluster.
     row("df", Mount, attributes::df, "the size is there, free space shrinks with data and comes back"),
     row(
         "large-file",

@@ -27,7 +27,8 @@ pub(super) enum Group {
     Crash,
     /// A data server killed under fio, its disk lost as well.
     DsFailover,
-    /// The metadata server that clients are mounted from killed, its disk lost, cut off, or stopped, under programs that hold locks.
+    /// The metadata server that clients are mounted from killed, its disk lost, cut off, or
+    /// stopped, under programs that hold locks.
     Failover,
     /// Data servers are emptied under a client that writes, removed and replaced.
     Drain,
@@ -43,7 +44,8 @@ pub(super) enum Group {
     Fsx,
     /// Real programs on the mount.
     Programs,
-    /// Small programs of every day, line by line, compared with their tables and with knfsd beside the server.
+    /// Small programs of every day, line by line, compared with their tables and with knfsd beside
+    /// the server.
     Shell,
     /// pjdfstest, compared with a checked-in list.
     Posix,

@@ -1,7 +1,8 @@
-//! The group `crash`: every process of the server killed at a random moment under a verifying writer, again and again.
+//! The group `crash`: every process of the server killed at a random moment under a verifying
+//! writer, again and again.
 //!
-//! The mount is hard and stays; the writer must go on by itself. After each round the file system is mounted anew and
-//! everything that was promised is compared.
+//! The mount is hard and stays; the writer must go on by itself. After each round the file system
+//! is mounted anew and everything that was promised is compared.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,9 @@
-//! The group `degraded`: the home of a sealed file dies, and every backup of it; the client reads on through a reader, by itself.
+//! The group `degraded`: the home of a sealed file dies, and every backup of it; the client reads
+//! on through a reader, by itself.
 //!
-//! Before anybody has moved anything, and not by the metadata server: the counters of the data servers say who answered. Then the file is
-//! overwritten, and a client that still holds a layout from before must not be told an old byte by the reader.
+//! Before anybody has moved anything, and not by the metadata server: the counters of the data
+//! servers say who answered. Then the file is overwritten, and a client that still holds a layout
+//! from before must not be told an old byte by the reader.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ const FILE_MIB: u64 = 16;
 const SEAL_SECONDS_MAX: u64 = 240;
 /// By then a server that came back has what it missed.
 const WHOLE_SECONDS_MAX: u64 = 120;
-/// A reader must have given the whole file by then. Nobody is given an extent whose set is gone before 13 s.
+/// A reader must have given the whole file by then. Nobody is given an extent whose set is gone
+/// before 13 s.
 const READ_SECONDS_MAX: f64 = 10.0;
 /// The lease of data servers, and a heartbeat.
 const LEASE: Duration = Duration::from_secs(4);
@@ -84,7 +87,8 @@ fn read_on(stage: &Stage, before: &Counters, killed: Instant) -> Result<()> {
     Ok(())
 }
 
-/// A client overwrites a part; the other one has a layout from before, with a reader. Then the home dies.
+/// A client overwrites a part; the other one has a layout from before, with a reader. Then the home
+/// dies.
 fn overwritten(stage: &mut Stage) -> Result<()> {
     // Mounted anew: nobody avoids a server that was dead a moment ago.
     for guest in stage.guests() {

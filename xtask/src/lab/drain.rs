@@ -1,8 +1,8 @@
-//! The group `drain`: a data server is emptied under a kernel client that writes, taken away with its disk, forgotten, and another
-//! one comes in its place.
+//! The group `drain`: a data server is emptied under a kernel client that writes, taken away with
+//! its disk, forgotten, and another one comes in its place.
 //!
-//! The application must see no error and no long stall, and everything written before and meanwhile must be there, read by a mount that has
-//! nothing cached from servers that stayed.
+//! The application must see no error and no long stall, and everything written before and meanwhile
+//! must be there, read by a mount that has nothing cached from servers that stayed.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,9 @@
-//! The group `ds-failover`: a data server killed under fio, again and again; every second time its disk is lost as well.
+//! The group `ds-failover`: a data server killed under fio, again and again; every second time its
+//! disk is lost as well.
 //!
-//! The application must see no error, only a stall; what it wrote must be there afterwards, read by a mount that has nothing
-//! cached. After each round the cluster must come back to full redundancy by itself.
+//! The application must see no error, only a stall; what it wrote must be there afterwards, read by
+//! a mount that has nothing cached. After each round the cluster must come back to full redundancy
+//! by itself.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +68,8 @@ fn all(stage: &mut Stage) -> Result<()> {
 /// One round; returns the longest time, in seconds, that an operation of fio took.
 fn one(stage: &mut Stage, round: u32, pause: Duration, wipe: bool) -> Result<f64> {
     let dir = "/mnt/c/failover";
-    // Every block is written once and flushed with its neighbours, not faster than a slow machine can follow.
+    // Every block is written once and flushed with its neighbours, not faster than a slow machine
+    // can follow.
     let job = format!(
         "fio --name=job --directory={dir} --filename_format='r{round}.$jobnum' --numjobs=3 --size=48m --bs=64k \
          --rw=randwrite --rate=5m --fsync=8 --ioengine=psync --verify=crc32c --randseed={} --allrandrepeat=1 \
@@ -129,7 +132,8 @@ fn under_way(server: &mut Server, before: &[f64]) -> Result<()> {
     bail!("no client has written anything in {BEGIN_MAX:?}")
 }
 
-/// Kills one of the data servers that clients have written most to since `before`: it is home of what is being written.
+/// Kills one of the data servers that clients have written most to since `before`: it is home of
+/// what is being written.
 fn kill_busy(server: &mut Server, before: &[f64], round: u32, wipe: bool) -> Result<usize> {
     let shoal = shoal(server)?;
     let since = |(number, before): (usize, &f64)| Ok((number, written_to(shoal, number)? - before));

@@ -1,7 +1,8 @@
-//! The group `ec`: files at rest are erasure-coded, any two of six data servers are lost with their disks, twice.
+//! The group `ec`: files at rest are erasure-coded, any two of six data servers are lost with their
+//! disks, twice.
 //!
-//! Every byte must be there all along, read by a mount that has nothing cached; writes go on; full redundancy comes back by
-//! itself before the next two go.
+//! Every byte must be there all along, read by a mount that has nothing cached; writes go on; full
+//! redundancy comes back by itself before the next two go.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,8 +32,9 @@ const STORED_MAX: f64 = 1.55;
 
 /// Extents of all files, and servers that keep each while it is hot.
 const COPIES: u64 = 2 * (LARGE.0 * LARGE.1.div_ceil(64) + SMALL.0);
-/// What journals may still hold when all is sealed: for each copy the records that name its image, its epoch and its last act. A single
-/// copy that is not sealed yet holds more than all of that, however small its file.
+/// What journals may still hold when all is sealed: for each copy the records that name its image,
+/// its epoch and its last act. A single copy that is not sealed yet holds more than all of that,
+/// however small its file.
 const JOURNAL_LIVE_BYTES_MAX: u64 = 400 * COPIES;
 const _: () = assert!(JOURNAL_LIVE_BYTES_MAX < SMALL.1 << 10, "the smallest file is seen");
 /// Gauges are renewed every ten seconds at the latest.
@@ -141,7 +143,8 @@ fn stored_bytes(stage: &mut Stage) -> Result<u64> {
     (1..=DATA_SERVERS).map(|number| disk_bytes(&shoal.data_folder(number))).sum()
 }
 
-/// The same, once it is little enough: groups that missed each other are joined some seconds later. And after how many seconds.
+/// The same, once it is little enough: groups that missed each other are joined some seconds later.
+/// And after how many seconds.
 fn settled_bytes(stage: &mut Stage, logical: u64) -> Result<(u64, f32)> {
     let began = Instant::now();
     loop {
@@ -172,7 +175,8 @@ fn shoal(server: &mut Server) -> Result<&mut Shoal> {
     }
 }
 
-/// Everything is in groups, and every journal, of homes and of backups, lets images stand for all of it.
+/// Everything is in groups, and every journal, of homes and of backups, lets images stand for all
+/// of it.
 pub(crate) fn is_sealed(metrics: &Metrics) -> Result<(), String> {
     let of = |name: &str| metrics.sum(name, &[]);
     let (groups, waiting) = (of("shoal_groups"), of("shoal_images_waiting"));
@@ -201,7 +205,8 @@ pub(crate) fn is_whole(metrics: &Metrics) -> Result<(), String> {
     Err(format!("images away, groups unreadable, extents degraded, filling, unserved: {left:?}"))
 }
 
-/// Waits until the metrics have been as wished for a while: gauges are renewed every few seconds. Returns how long that took.
+/// Waits until the metrics have been as wished for a while: gauges are renewed every few seconds.
+/// Returns how long that took.
 pub(super) fn wait(
     stage: &Stage,
     what: &str,

@@ -1,7 +1,9 @@
-//! The group `failover`: the metadata server that clients are mounted from is killed, loses its disk, is cut off the network or stopped, again
-//! and again, under programs that hold opens and locks; and another one joins.
+//! The group `failover`: the metadata server that clients are mounted from is killed, loses its
+//! disk, is cut off the network or stopped, again and again, under programs that hold opens and
+//! locks; and another one joins.
 //!
-//! Nobody may see an error, lose a lock or an open, or have to reclaim anything; what is measured is how long a small act takes at most.
+//! Nobody may see an error, lose a lock or an open, or have to reclaim anything; what is measured
+//! is how long a small act takes at most.
 
 mod fault;
 mod joins;

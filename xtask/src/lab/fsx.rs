@@ -1,8 +1,9 @@
-//! The group `fsx`: a file-system exerciser on one guest or two, in several arrangements of the server.
+//! The group `fsx`: a file-system exerciser on one guest or two, in several arrangements of the
+//! server.
 //!
-//! The operations follow from the seed and are compared with a model, byte by byte. Sizes are compared
-//! only sometimes: a stat has a Linux client report what it wrote, which hides a stale size. A healthy
-//! client retries, so the whole model must hold over `kill -9` of servers, too.
+//! The operations follow from the seed and are compared with a model, byte by byte. Sizes are
+//! compared only sometimes: a stat has a Linux client report what it wrote, which hides a stale
+//! size. A healthy client retries, so the whole model must hold over `kill -9` of servers, too.
 
 pub(super) mod beside;
 mod bounds;

@@ -1,7 +1,8 @@
-//! A guest: one user-mode Linux process with its own kernel, booted from this machine's root, read-only.
+//! A guest: one user-mode Linux process with its own kernel, booted from this machine's root,
+//! read-only.
 //!
-//! Commands go through the agent (`agent`). The process sits in a process namespace of its own, so that killing it
-//! kills all of it: the kernel's helper processes too.
+//! Commands go through the agent (`agent`). The process sits in a process namespace of its own, so
+//! that killing it kills all of it: the kernel's helper processes too.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,8 @@ impl Guest {
         bail!("guest {} did not come up in {BOOT_SECONDS_MAX} s\n{}", self.plan.name, self.console_tail())
     }
 
-    /// Runs a shell script as root within two minutes; fails unless it exits with 0; returns its standard output.
+    /// Runs a shell script as root within two minutes; fails unless it exits with 0; returns its
+    /// standard output.
     ///
     /// # Errors
     /// When it fails or does not end: the error holds the script and what it wrote.
@@ -156,7 +158,8 @@ impl Guest {
         Ok(format!("/mnt/agent/{name} guest-op {arguments}"))
     }
 
-    /// The host's process id of the guest's outermost process: it and its descendants are the guest.
+    /// The host's process id of the guest's outermost process: it and its descendants are the
+    /// guest.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }

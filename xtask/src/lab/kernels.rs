@@ -1,7 +1,8 @@
 //! The guests' kernels: user-mode Linux of three Debian suites, fetched once into a cache folder.
 //!
-//! Where Debian is comes from this machine's own apt configuration at run time. Each kernel gets the C library of its
-//! own suite, set into a copy of the program, because a newer one does not start with an older library.
+//! Where Debian is comes from this machine's own apt configuration at run time. Each kernel gets
+//! the C library of its own suite, set into a copy of the program, because a newer one does not
+//! start with an older library.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,8 @@ pub(crate) fn fetch(cache: &Path, release: &Release) -> Result<Kernel> {
         return Ok(kernel);
     }
     println!("fetching the {} kernel (Debian {}, about 40 MB)", release.name, release.suite);
-    // Unpacked beside its place and moved there whole, so that a cut-off run leaves nothing that looks finished.
+    // Unpacked beside its place and moved there whole, so that a cut-off run leaves nothing that
+    // looks finished.
     let building = cache.join(format!("{}.{}", release.name, std::process::id()));
     let built = build(&building, release);
     if built.is_ok() {
@@ -132,8 +134,8 @@ fn build(folder: &Path, release: &Release) -> Result<()> {
     Ok(())
 }
 
-/// Points the program at the C library beside it. Starting it through the loader instead does not work: the break
-/// address moves and the kernel panics.
+/// Points the program at the C library beside it. Starting it through the loader instead does not
+/// work: the break address moves and the kernel panics.
 fn relocate(home: &Path) -> Result<()> {
     let candidates = ["usr/lib", "lib"].map(|lib| home.join("unpacked").join(lib).join("x86_64-linux-gnu"));
     let library = candidates

@@ -1,4 +1,5 @@
-//! The group `long`: what takes minutes by its nature, or much memory and disk, and so is not in every run.
+//! The group `long`: what takes minutes by its nature, or much memory and disk, and so is not in
+//! every run.
 
 use anyhow::{Context, Result, ensure};
 

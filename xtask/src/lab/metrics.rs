@@ -1,4 +1,5 @@
-//! Prometheus text, as far as the lab asks it questions: sums of a counter over the labels that match.
+//! Prometheus text, as far as the lab asks it questions: sums of a counter over the labels that
+//! match.
 
 /// One reading of a server's counters.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,8 @@ impl Metrics {
         })
     }
 
-    /// The sum of a counter over all series that hold every one of `labels` (each as `key="value"`).
+    /// The sum of a counter over all series that hold every one of `labels` (each as
+    /// `key="value"`).
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let of_name = |series: &str| {
             let own = series.split('{').next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The lab's network: one bridge, a tap for each guest, addresses for servers on this side.
 //!
-//! Lives in the sandbox's network namespace, so names and addresses are the same in every lab and nothing is undone.
+//! Lives in the sandbox's network namespace, so names and addresses are the same in every lab and
+//! nothing is undone.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! The group `posix`: pjdfstest on the mount, compared with the checked-in list of what does not pass and why.
+//! The group `posix`: pjdfstest on the mount, compared with the checked-in list of what does not
+//! pass and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! PostgreSQL on the mount, with data checksums, by itself and while servers are killed.
 //!
 //! PostgreSQL flushes its WAL with each commit, extends tables a page at a time, writes recycled
-//! segments over, and notices a page that is not what it wrote. After `pgbench` it is stopped without
-//! a checkpoint, and the other guest, which has none of its files cached, recovers it from what the
-//! servers have: each commit must be there.
+//! segments over, and notices a page that is not what it wrote. After `pgbench` it is stopped
+//! without a checkpoint, and the other guest, which has none of its files cached, recovers it from
+//! what the servers have: each commit must be there.
 
 use std::time::{Duration, Instant};
 

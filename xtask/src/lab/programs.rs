@@ -23,7 +23,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 fn git(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
-    // A repository of some hundred commits, made in the guest's memory: it is the same on each machine.
+    // A repository of some hundred commits, made in the guest's memory: it is the same on each
+    // machine.
     let script = include_str!("../../../conformance/lab/git-source.sh");
     stage.a.run_within(script, 200)?;
     stage.a.run_within(
@@ -90,7 +91,8 @@ fn sqlite(stage: &mut Stage) -> Result<()> {
 
 fn tar(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
-    // The archive is made once on this side, of folders that every Debian machine has, up to a size that keeps the lab short.
+    // The archive is made once on this side, of folders that every Debian machine has, up to a size
+    // that keeps the lab short.
     let archive = stage.folder.join("tree.tar");
     if !archive.exists() {
         let list = "cd /usr/share && find . -xdev -type f -size -2M -printf '%s %p\\n' | sort -k2 | \

@@ -1,7 +1,9 @@
-//! The group `rebalance`: a data server is added to a cluster that holds sealed files, while a kernel client writes.
+//! The group `rebalance`: a data server is added to a cluster that holds sealed files, while a
+//! kernel client writes.
 //!
-//! In the end each server must hold its share, and no more may have moved than that takes; then nothing moves any more. The application must see no
-//! error, and every byte must be there, read by a mount that has nothing cached.
+//! In the end each server must hold its share, and no more may have moved than that takes; then
+//! nothing moves any more. The application must see no error, and every byte must be there, read by
+//! a mount that has nothing cached.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,8 @@ const FILES: (u64, u64) = (40, 16);
 const SEAL_SECONDS_MAX: u64 = 240;
 /// By then each has its share, and old files have gone.
 const MOVE_SECONDS_MAX: u64 = 300;
-/// Servers are as full as that of each other, in parts of what each may store: the difference with which moving begins.
+/// Servers are as full as that of each other, in parts of what each may store: the difference with
+/// which moving begins.
 const APART_MAX: f64 = 0.05;
 /// Nothing may move for so long in the end.
 const STILL_SECONDS: u64 = 30;
@@ -89,8 +92,8 @@ fn play(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the new one while fio writes, and returns when it has got something and fio has ended: fio's command, what it said, and how long the first
-/// bytes took.
+/// Starts the new one while fio writes, and returns when it has got something and fio has ended:
+/// fio's command, what it said, and how long the first bytes took.
 fn add(stage: &mut Stage) -> Result<(String, super::agent::Reply, f64)> {
     let job = "fio --name=job --directory=/mnt/c/fio --numjobs=2 --size=24m --bs=64k --rw=randwrite --rate=600k --fsync=8 \
                --ioengine=psync --verify=crc32c --allrandrepeat=1 --verify_fatal=1 --output-format=json"

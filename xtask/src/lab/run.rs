@@ -138,7 +138,8 @@ fn before(scenario: &Scenario, stage: &mut Stage) -> Result<()> {
     stage.a.run(&format!("mkdir -p {0} && chmod 755 {0}", stage.dir)).map(drop)
 }
 
-/// Leaves the stage usable: an empty mount, and after a failure new guests and, where it is gone, a server.
+/// Leaves the stage usable: an empty mount, and after a failure new guests and, where it is gone, a
+/// server.
 fn after(stage: &mut Stage, failed: bool) {
     if !failed {
         let script = format!("mountpoint -q /mnt/c && rm -rf {}; true", stage.dir);

@@ -1,11 +1,13 @@
-//! The lab's own network, mounts and processes: namespaces that vanish with the process that made them.
+//! The lab's own network, mounts and processes: namespaces that vanish with the process that made
+//! them.
 //!
-//! `enter` starts this program again under `unshare` with a new network, mount and process namespace. The inner
-//! program is the first process there, so the kernel ends every guest and server when it ends, and with them go the
-//! bridge, the taps and the mounts. Nothing outside has a name that could collide, so labs run side by side.
+//! `enter` starts this program again under `unshare` with a new network, mount and process
+//! namespace. The inner program is the first process there, so the kernel ends every guest and
+//! server when it ends, and with them go the bridge, the taps and the mounts. Nothing outside has a
+//! name that could collide, so labs run side by side.
 //!
-//! INVARIANT: the inner program ends when the outer one does, however that one ends: it holds the reading end of a
-//! pipe whose writing end only the outer one has.
+//! INVARIANT: the inner program ends when the outer one does, however that one ends: it holds the
+//! reading end of a pipe whose writing end only the outer one has.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,9 @@ pub(crate) fn served() -> Option<PathBuf> {
     std::env::var_os(INSIDE).map(|folder| PathBuf::from(folder).join(SERVED)).filter(|copy| copy.exists())
 }
 
-/// Runs this program again, with the same arguments, inside new namespaces, with a copy of the program under test; returns its exit code. The run's folder
-/// is made before and, unless it is to be kept, removed afterwards.
+/// Runs this program again, with the same arguments, inside new namespaces, with a copy of the
+/// program under test; returns its exit code. The run's folder is made before and, unless it is to
+/// be kept, removed afterwards.
 ///
 /// # Errors
 /// When this is not root, or the folder cannot be made, or `unshare` cannot be started.
@@ -82,8 +85,8 @@ fn make_folder() -> Result<PathBuf> {
     bail!("{} is full of runs: remove some", base.display())
 }
 
-/// Prepares the inside: a watch on the outer process, room for the guests' memory, the loop-back link. Returns the
-/// run's folder.
+/// Prepares the inside: a watch on the outer process, room for the guests' memory, the loop-back
+/// link. Returns the run's folder.
 ///
 /// # Errors
 /// When a mount or a link is refused.
@@ -97,7 +100,8 @@ pub(crate) fn settle(keep: bool) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Ends the inner process, unless the watch has begun to: then that one ends it, when it has tidied up.
+/// Ends the inner process, unless the watch has begun to: then that one ends it, when it has tidied
+/// up.
 pub(crate) fn leave(code: i32) -> ! {
     while ENDING.load(Ordering::Acquire) {
         std::thread::park();

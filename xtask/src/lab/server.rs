@@ -1,7 +1,8 @@
-//! The server under test: ours, or a rival through the same scenarios, which is how the lab itself is proved.
+//! The server under test: ours, or a rival through the same scenarios, which is how the lab itself
+//! is proved.
 //!
-//! Each answers NFSv4.2 at `network::SERVER`, port 2049, its root exported to everybody without root squash, and keeps
-//! its data below the run's folder, on this machine's disk.
+//! Each answers NFSv4.2 at `network::SERVER`, port 2049, its root exported to everybody without
+//! root squash, and keeps its data below the run's folder, on this machine's disk.
 
 mod ganesha;
 pub(in crate::lab) mod gluster;
@@ -26,15 +27,18 @@ use crate::process::workspace;
 /// How a cluster is told to seal soon, so that nobody waits for it for minutes.
 const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 5000\n";
 
-/// The same for the bench: large writes are over before sealing begins, and what is lost is not made again while it reads.
+/// The same for the bench: large writes are over before sealing begins, and what is lost is not
+/// made again while it reads.
 const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 3600000\n";
 
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
-/// A lease that a suite can wait out: the shortest one that pynfs takes. That is a program, whose source ports are any.
+/// A lease that a suite can wait out: the shortest one that pynfs takes. That is a program, whose
+/// source ports are any.
 const SHORT_LEASE: &str = "lease_seconds = 12\n[[export]]\npath = \"/\"\nsecure = false\n";
-/// A cluster that seals what has rested for a second, into small groups, so that files are sealed while they are in use.
+/// A cluster that seals what has rested for a second, into small groups, so that files are sealed
+/// while they are in use.
 const SEALING: &str = "seal = \"on\"\nseal_idle_ms = 1000\nerasure_code = \"2+1\"\ngroup_wait_ms = 1000\nrepair_grace_ms = 5000\n";
 
 /// An export whose layouts may have four extents in a segment.
@@ -49,19 +53,23 @@ pub(crate) enum Kind {
     ShoalSplit,
     /// As `shoal-split`: new clusters have one shard (docs/admin.md §3).
     ShoalShards,
-    /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
+    /// `shoal serve` with each piece of data on one data server: as durable as servers that know no
+    /// second copy.
     ShoalOneCopy,
     /// `shoal serve` with a lease of 12 s.
     ShoalShortLease,
     /// `shoal serve` with six data servers.
     ShoalSix,
-    /// A metadata server and six data servers, a process each, that seal what rests for two seconds into 4+2 groups.
+    /// A metadata server and six data servers, a process each, that seal what rests for two seconds
+    /// into 4+2 groups.
     ShoalCoded,
-    /// The same, sealed when it has rested for 20 seconds, and nothing made again elsewhere: beside other erasure codes.
+    /// The same, sealed when it has rested for 20 seconds, and nothing made again elsewhere: beside
+    /// other erasure codes.
     ShoalEc,
     /// The same processes without sealing.
     ShoalUnsealed,
-    /// A metadata server and three data servers that seal into 2+1 groups; a fourth one is started later.
+    /// A metadata server and three data servers that seal into 2+1 groups; a fourth one is started
+    /// later.
     ShoalGrowing,
     /// A metadata server and four data servers, a process each, whose export has four stripes.
     ShoalStriped,
@@ -69,19 +77,21 @@ pub(crate) enum Kind {
     ShoalSealing,
     /// `shoal serve` with each piece of data on three data servers.
     ShoalThreeCopies,
-    /// Three metadata servers with a service address and three data servers, each in a network namespace of its own.
+    /// Three metadata servers with a service address and three data servers, each in a network
+    /// namespace of its own.
     ShoalReplicas,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
     KnfsdPlain,
-    /// nfs-ganesha over a folder (FSAL VFS), as it comes: a name that was made or removed is in memory when it is
-    /// answered.
+    /// nfs-ganesha over a folder (FSAL VFS), as it comes: a name that was made or removed is in
+    /// memory when it is answered.
     Ganesha,
-    /// The same over a folder whose names are durable when they are answered, as ours are: on an ext4 of its own, with a
-    /// journal and the attribute `dirsync`.
+    /// The same over a folder whose names are durable when they are answered, as ours are: on an
+    /// ext4 of its own, with a journal and the attribute `dirsync`.
     GaneshaDurable,
-    /// GlusterFS disperse 4+2 over six bricks, by its FUSE client on this machine's own kernel. For the bench.
+    /// GlusterFS disperse 4+2 over six bricks, by its FUSE client on this machine's own kernel. For
+    /// the bench.
     GlusterEc,
     /// The same with the FUSE client in the guest. For the bench.
     GlusterEcGuest,
@@ -224,7 +234,8 @@ impl Server {
         }
     }
 
-    /// Kills one of the servers that keep data, for as long as the cluster lives; numbers begin at 1.
+    /// Kills one of the servers that keep data, for as long as the cluster lives; numbers begin at
+    /// 1.
     ///
     /// # Errors
     /// When it has no such server of its own.
@@ -299,7 +310,8 @@ impl Server {
         }
     }
 
-    /// Has the server forget what it holds in memory of the files (the machine's own page cache is another matter).
+    /// Has the server forget what it holds in memory of the files (the machine's own page cache is
+    /// another matter).
     ///
     /// # Errors
     /// When the guest it runs in refuses.

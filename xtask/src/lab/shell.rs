@@ -1,10 +1,13 @@
-//! The group `shell`: small programs of every day, line by line, on the server under test and on knfsd.
+//! The group `shell`: small programs of every day, line by line, on the server under test and on
+//! knfsd.
 //!
-//! Both servers are mounted in both guests. A line is played on both mounts at the same time, by guests of the same kernel;
-//! what it prints, its exit codes and the files it leaves, seen from both guests, must be alike, and what it prints must be
-//! what its table says. The tables are `conformance/lab/shell/*.toml`, a topic each (`line`); the comparison is `verdict`.
+//! Both servers are mounted in both guests. A line is played on both mounts at the same time, by
+//! guests of the same kernel; what it prints, its exit codes and the files it leaves, seen from
+//! both guests, must be alike, and what it prints must be what its table says. The tables are
+//! `conformance/lab/shell/*.toml`, a topic each (`line`); the comparison is `verdict`.
 //!
-//! INVARIANT: a line names no absolute path of a mount: nothing but the server differs between its two plays.
+//! INVARIANT: a line names no absolute path of a mount: nothing but the server differs between its
+//! two plays.
 
 mod line;
 mod player;

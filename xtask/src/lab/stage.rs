@@ -84,8 +84,8 @@ impl Stage {
         })
     }
 
-    /// Ends the server, removes its data and starts a new one over an empty folder, with `capacity_bytes` at most.
-    /// Nothing may be mounted.
+    /// Ends the server, removes its data and starts a new one over an empty folder, with
+    /// `capacity_bytes` at most. Nothing may be mounted.
     ///
     /// # Errors
     /// When it does not come up.
@@ -113,8 +113,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Plays on a server of another kind than the run's, of `capacity_bytes` at most, mounted in both guests; the run's own follows. Tells what is blocked
-    /// when it went wrong.
+    /// Plays on a server of another kind than the run's, of `capacity_bytes` at most, mounted in
+    /// both guests; the run's own follows. Tells what is blocked when it went wrong.
     ///
     /// # Errors
     /// What `play` says, or when a server does not come up or cannot be mounted.
@@ -148,7 +148,8 @@ impl Stage {
         self.guests().into_iter().try_for_each(|guest| mount(guest, options))
     }
 
-    /// Mounts the reference at [`REFERENCE_MOUNT`] in both guests, starting it if it does not run yet.
+    /// Mounts the reference at [`REFERENCE_MOUNT`] in both guests, starting it if it does not run
+    /// yet.
     ///
     /// # Errors
     /// When it does not come up, or a mount fails.

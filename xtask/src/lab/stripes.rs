@@ -1,8 +1,9 @@
-//! The group `stripes`: an export with stripes. Kernels from 6.18 on write and read several extents of a file through one segment of a
-//! layout; older ones, which could not read such a layout, get one extent at a time.
+//! The group `stripes`: an export with stripes. Kernels from 6.18 on write and read several extents
+//! of a file through one segment of a layout; older ones, which could not read such a layout, get
+//! one extent at a time.
 //!
-//! The counters say who carried the bytes and how many segments were asked for. Then a home is killed while the file is written anew, and
-//! while it is read: no error, no wrong byte.
+//! The counters say who carried the bytes and how many segments were asked for. Then a home is
+//! killed while the file is written anew, and while it is read: no error, no wrong byte.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,8 @@ const DATA_SERVERS: usize = 4;
 const EXTENTS: u32 = 6;
 /// Its length, MiB.
 const FILE_MIB: u32 = 64 * EXTENTS;
-/// Segments for one pass over the file with stripes: 1, 2, 4 and 4 extents while it grows, 4 and 4 of one that is there, and one more if a
-/// client's asks cross.
+/// Segments for one pass over the file with stripes: 1, 2, 4 and 4 extents while it grows, 4 and 4
+/// of one that is there, and one more if a client's asks cross.
 const STRIPED_SEGMENTS_MAX: f64 = 5.0;
 /// A client on a busy machine writes by then.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
@@ -133,7 +134,8 @@ fn passed(
     Ok(())
 }
 
-/// The file is written anew, and a data server killed as soon as it has got some of that; which one.
+/// The file is written anew, and a data server killed as soon as it has got some of that; which
+/// one.
 fn write_while_one_dies(stage: &mut Stage) -> Result<usize> {
     let before = Counters::read(stage)?.written;
     while_one_dies(stage, "written anew", write_script(1), |counters| counters.written.clone(), &before)

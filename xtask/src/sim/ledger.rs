@@ -1,8 +1,10 @@
 //! Which seeds have held, in a file: so that a long series is run in pieces (docs/sim.md).
 //!
-//! Lines of text, one for each run, added as it ends. What a crash leaves of the last line counts for nothing.
+//! Lines of text, one for each run, added as it ends. What a crash leaves of the last line counts
+//! for nothing.
 //!
-//! INVARIANT: a seed is passed over only if the file says that it held with the same code, minutes and arguments.
+//! INVARIANT: a seed is passed over only if the file says that it held with the same code, minutes
+//! and arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -57,7 +59,8 @@ pub(super) struct Sums {
 }
 
 impl Ledger {
-    /// Opens a file, or makes it, for runs of this setting with seeds of this range. With `any_code` what held with other code counts too.
+    /// Opens a file, or makes it, for runs of this setting with seeds of this range. With
+    /// `any_code` what held with other code counts too.
     ///
     /// # Errors
     /// When it cannot be read or written, or is no such file.

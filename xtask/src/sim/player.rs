@@ -1,6 +1,7 @@
 //! One seed in a process of its own, and what it says of itself.
 //!
-//! INVARIANT: a run that says nothing, says too much or does not end is one that did not hold, and holds nothing up.
+//! INVARIANT: a run that says nothing, says too much or does not end is one that did not hold, and
+//! holds nothing up.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

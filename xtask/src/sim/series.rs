@@ -1,6 +1,7 @@
 //! A series of seeds: some at a time, for hours; what is said meanwhile, and what came of it.
 //!
-//! INVARIANT: a seed that does not hold is said at once, with the command that repeats it, and ends nothing.
+//! INVARIANT: a seed that does not hold is said at once, with the command that repeats it, and ends
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -88,7 +89,8 @@ struct State<'a> {
     ledger: Option<&'a mut Ledger>,
 }
 
-/// Plays all seeds of a range but those to pass over, `jobs` at a time, and says on `say` what there is to say.
+/// Plays all seeds of a range but those to pass over, `jobs` at a time, and says on `say` what
+/// there is to say.
 pub(super) fn run(
     seeds: Range<u64>,
     pass_over: &BTreeSet<u64>,

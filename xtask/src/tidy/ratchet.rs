@@ -1,5 +1,6 @@
-//! What is not yet as STYLE.md wants it, by crate, in `xtask/ratchet.toml`: more than stands there is a finding, and so is less, so that
-//! the file only ever gets shorter. `cargo xtask tidy --ratchet` writes it again.
+//! What is not yet as STYLE.md wants it, by crate, in `xtask/ratchet.toml`: more than stands there
+//! is a finding, and so is less, so that the file only ever gets shorter. `cargo xtask tidy
+//! --ratchet` writes it again.
 
 use std::collections::BTreeMap;
 use std::path::Path;

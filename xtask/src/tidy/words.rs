@@ -14,7 +14,8 @@ const BANNED: &[(&str, &str)] = &[
     ("taken up", "resumed, adopted"),
 ];
 
-/// Functions that need an object: a module may not have one that others see and that is called only this.
+/// Functions that need an object: a module may not have one that others see and that is called only
+/// this.
 const BARE_VERBS: [&str; 8] = ["begin", "of", "look", "ask", "tell", "run", "hear", "take"];
 
 /// Lines with a banned word, and what to write.

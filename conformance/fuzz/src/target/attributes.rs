@@ -27,7 +27,8 @@ fn run(input: &[u8]) -> usize {
     usize::from(check(&attributes))
 }
 
-/// Reads the values; what was read is written as attributes that are read as the same values, both ways of writing alike.
+/// Reads the values; what was read is written as attributes that are read as the same values, both
+/// ways of writing alike.
 pub(super) fn check(attributes: &Fattr4) -> bool {
     let Ok(values) = attributes.to_values() else { return false };
     assert_eq!(values.present(), attributes.mask, "every attribute that is named is there");

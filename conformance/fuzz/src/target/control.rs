@@ -1,4 +1,5 @@
-//! The control protocol between metadata and data servers: arguments and replies of every procedure.
+//! The control protocol between metadata and data servers: arguments and replies of every
+//! procedure.
 //!
 //! Input: a word whose first byte chooses the message, then the message.
 

@@ -1,9 +1,11 @@
-//! The handshake that opens every connection between nodes, against a caller that does whatever it likes.
+//! The handshake that opens every connection between nodes, against a caller that does whatever it
+//! likes.
 //!
-//! A caller that holds the key, one that does not, and raw bytes take turns on one gate. A model of three lines says when it
-//! may be open: after exactly HELLO and the right AUTH.
+//! A caller that holds the key, one that does not, and raw bytes take turns on one gate. A model of
+//! three lines says when it may be open: after exactly HELLO and the right AUTH.
 //!
-//! Input: steps of one word (what to do, a number, the length in bytes of what follows) and the bytes of that step.
+//! Input: steps of one word (what to do, a number, the length in bytes of what follows) and the
+//! bytes of that step.
 
 use bytes::Bytes;
 use wire_nfs::control::auth::{Auth, Hello, Peer};

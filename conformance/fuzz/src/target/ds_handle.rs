@@ -1,7 +1,7 @@
 //! Data-server handles: nothing is accepted but what was sealed under the same key.
 //!
-//! Input: a byte that chooses, then either a handle as it would come off the wire, or the fields of one to be sealed and
-//! a bit of it to be changed.
+//! Input: a byte that chooses, then either a handle as it would come off the wire, or the fields of
+//! one to be sealed and a bit of it to be changed.
 
 use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
 use layout::{DsHandle, Epoch, ExtentId, HandleKey, Holder, Iomode, Issued, NamedBackup, Role};

@@ -1,4 +1,5 @@
-//! Images built from a script: right where the script says nothing, wrong where it does, with right checksums in any case.
+//! Images built from a script: right where the script says nothing, wrong where it does, with right
+//! checksums in any case.
 //!
 //! Written from docs/formats/image.md, not with the crate's own code.
 //!

@@ -1,8 +1,8 @@
 //! Log segments built from a script: right where the script says nothing, wrong where it does.
 //!
-//! Bytes thrown at a log die at the first checksum. Here each structure of docs/formats/record.md is written with checksums that
-//! are right over fields that are not, so that everything behind the checksums is reached. Written from that page, not
-//! with the log's own code.
+//! Bytes thrown at a log die at the first checksum. Here each structure of docs/formats/record.md
+//! is written with checksums that are right over fields that are not, so that everything behind the
+//! checksums is reached. Written from that page, not with the log's own code.
 //!
 //! Script: steps of four bytes (what, and three numbers), some followed by bytes.
 
@@ -32,7 +32,8 @@ pub(super) struct Forged {
     pub(super) name: String,
     /// Its content, from the start.
     pub(super) bytes: Vec<u8>,
-    /// It has room for a footer, and its number leaves room for those of others, as with every segment of a log.
+    /// It has room for a footer, and its number leaves room for those of others, as with every
+    /// segment of a log.
     pub(super) whole: bool,
     /// It ends with a footer.
     sealed: bool,
@@ -87,7 +88,8 @@ pub(super) fn crc(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(crc).expect("a CRC of 32 bits").to_be_bytes()
 }
 
-/// Builds what the script says. `fields` makes a record's fields from its step and up to sixteen bytes behind it.
+/// Builds what the script says. `fields` makes a record's fields from its step and up to sixteen
+/// bytes behind it.
 pub(super) fn forge(script: &mut Script<'_>, fields: impl Fn([u8; 4], u64, u64) -> Fields) -> Vec<Forged> {
     let mut files: Vec<Forged> = Vec::new();
     while let Some(step) = script.step() {
@@ -198,7 +200,8 @@ impl Forged {
         self.bytes.resize(padded.min(FILE_BYTES_MAX), 0);
     }
 
-    /// Writes a record; `claims` lets it name a payload length, offset or durable end that is not so.
+    /// Writes a record; `claims` lets it name a payload length, offset or durable end that is not
+    /// so.
     fn record(&mut self, fields: &Fields, payload: &[u8], mode: u8, claims: bool) {
         self.pad(8);
         let length = u32::try_from(payload.len()).expect("payloads are short");

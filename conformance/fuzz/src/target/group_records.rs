@@ -1,7 +1,8 @@
-//! Records of groups and the ends of parity images, made up and with right checksums over wrong fields.
+//! Records of groups and the ends of parity images, made up and with right checksums over wrong
+//! fields.
 //!
-//! Input: a byte that chooses, then a record as it is, a record without its checksum, or what follows a parity image's payload
-//! without its checksum.
+//! Input: a byte that chooses, then a record as it is, a record without its checksum, or what
+//! follows a parity image's payload without its checksum.
 //! Spec: docs/formats/group.md.
 
 use layout::ec::footer::TRAILER_BYTES;

@@ -1,9 +1,12 @@
-//! Opening, reading, verifying, repairing and receiving whatever lies under the name of a sealed image.
+//! Opening, reading, verifying, repairing and receiving whatever lies under the name of a sealed
+//! image.
 //!
-//! A model that knows the page, and none of the crate's code, says which frames are good and what they read as; everything
-//! the crate answers must agree with it, and an image must be the same from a disk and over the wire.
+//! A model that knows the page, and none of the crate's code, says which frames are good and what
+//! they read as; everything the crate answers must agree with it, and an image must be the same
+//! from a disk and over the wire.
 //!
-//! Input: a byte of settings, then either raw bytes as the file, or a script for a forged image with right checksums.
+//! Input: a byte of settings, then either raw bytes as the file, or a script for a forged image
+//! with right checksums.
 //! Spec: docs/formats/image.md.
 
 use std::collections::BTreeMap;
@@ -26,7 +29,8 @@ pub(super) const TARGET: Target = Target {
     run,
     seeds,
     shape: Shape::Bytes,
-    // A script builds a file of up to 9 frames; two disks in memory hold it twice each, a read, the model and a receiver once.
+    // A script builds a file of up to 9 frames; two disks in memory hold it twice each, a read, the
+    // model and a receiver once.
     bound: MemoryBound {
         single_bytes_per_byte: 0,
         single_bytes: 1 << 20,

@@ -1,10 +1,12 @@
 //! Opening a data server's store over whatever lies in its directory.
 //!
-//! A superblock and a journal are forged; the same journal is also opened as a plain log, and from the records that it shows a
-//! model says byte by byte what every extent must read as. Then a WRITE, an image that stands for all of it, another WRITE above that, and
-//! all of it again after opening the store anew. Bytes of images follow from their names.
+//! A superblock and a journal are forged; the same journal is also opened as a plain log, and from
+//! the records that it shows a model says byte by byte what every extent must read as. Then a
+//! WRITE, an image that stands for all of it, another WRITE above that, and all of it again after
+//! opening the store anew. Bytes of images follow from their names.
 //!
-//! Input: a byte of settings and one of length, so many bytes of a superblock (none: a right one), a script for forged segments.
+//! Input: a byte of settings and one of length, so many bytes of a superblock (none: a right one),
+//! a script for forged segments.
 //! Spec: docs/formats/journal.md §3.
 
 use std::collections::BTreeMap;
@@ -148,7 +150,8 @@ struct Model {
 struct Extent {
     epoch: u64,
     change: u64,
-    /// Its newest record is a DROP: the store may forget it with the segment that has all of its records.
+    /// Its newest record is a DROP: the store may forget it with the segment that has all of its
+    /// records.
     tombstone: bool,
     said: Vec<Said>,
 }
@@ -195,7 +198,8 @@ impl Model {
 }
 
 impl Extent {
-    /// Whether two records of one sequence cover the same byte: they should be copies, and forged ones may not be.
+    /// Whether two records of one sequence cover the same byte: they should be copies, and forged
+    /// ones may not be.
     fn is_ambiguous(&self) -> bool {
         self.said.iter().enumerate().any(|(index, one)| {
             self.said[..index]
@@ -220,7 +224,8 @@ impl Extent {
     /// One past the last byte that is in no hole.
     fn end(&self) -> u64 {
         let covers = |one: &Said, at: u64| one.start <= at && at < one.end;
-        // The last such byte is the last of a WRITE or an image, or lies just before another record begins.
+        // The last such byte is the last of a WRITE or an image, or lies just before another record
+        // begins.
         let ends = self.said.iter().flat_map(|said| [said.start, said.end]);
         let is_written = |at: u64| {
             let last = self.said.iter().filter(|said| covers(said, at)).max_by_key(|said| said.sequence);
@@ -252,7 +257,8 @@ async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Mode
     check_extents(&store, &model).await;
     store.close().await.expect("a disk in memory does not fail");
     drop(store);
-    // Of a log that may be damaged, or whose files lost their end, nothing is promised but that opening tells so.
+    // Of a log that may be damaged, or whose files lost their end, nothing is promised but that
+    // opening tells so.
     if config.accept_damage || !whole {
         return 1 + records;
     }

@@ -1,7 +1,7 @@
 //! The metadata server's filehandles: nothing is accepted but what was sealed under the same key.
 //!
-//! Input: a byte that chooses, then either a handle as it would come off the wire, or the fields of one to be sealed and
-//! a bit of it to be changed.
+//! Input: a byte that chooses, then either a handle as it would come off the wire, or the fields of
+//! one to be sealed and a bit of it to be changed.
 
 use mds_server::handle::{ExportId, FileHandle, HANDLE_BYTES, HandleMaker};
 

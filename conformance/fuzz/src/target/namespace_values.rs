@@ -49,7 +49,8 @@ fn run(input: &[u8]) -> usize {
 const GROUP: GroupId = GroupId(7);
 const EXTENT: ExtentId = ExtentId { ino: INO, index: 3 };
 
-/// What is read is written as what is read as the same. Bytes may differ: reserved ones are not looked at.
+/// What is read is written as what is read as the same. Bytes may differ: reserved ones are not
+/// looked at.
 fn check_inode(inode: &Inode) -> bool {
     assert_eq!(codec::decode_inode(INO, &codec::encode_inode(inode)).as_ref(), Ok(inode));
     true

@@ -1,4 +1,5 @@
-//! The results of a COMPOUND as a client takes them: header, then result by result, with the bodies that some failures have.
+//! The results of a COMPOUND as a client takes them: header, then result by result, with the bodies
+//! that some failures have.
 //!
 //! Input: the results of a COMPOUND.
 

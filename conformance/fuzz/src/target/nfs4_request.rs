@@ -1,7 +1,8 @@
-//! A COMPOUND as a server takes it: header, then operation by operation until one cannot be read or is not served.
+//! A COMPOUND as a server takes it: header, then operation by operation until one cannot be read or
+//! is not served.
 //!
-//! What a server looks into behind the codec is looked into here: attributes to set or compare, and the flexible-files
-//! bodies of LAYOUTRETURN and LAYOUTSTATS.
+//! What a server looks into behind the codec is looked into here: attributes to set or compare, and
+//! the flexible-files bodies of LAYOUTRETURN and LAYOUTSTATS.
 //!
 //! Input: the arguments of a COMPOUND.
 

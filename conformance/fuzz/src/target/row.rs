@@ -19,8 +19,8 @@ pub struct MemoryBound {
 
 impl MemoryBound {
     /// What a decoder may allocate unless its row says otherwise: a list reserves at most
-    /// [`wire_xdr::LIST_RESERVE_MAX`] elements before it has read them, and a value in memory is not much larger than on the
-    /// wire.
+    /// [`wire_xdr::LIST_RESERVE_MAX`] elements before it has read them, and a value in memory is
+    /// not much larger than on the wire.
     pub const DECODER: Self = Self {
         single_bytes_per_byte: 16,
         single_bytes: 64 * 1024,

@@ -1,7 +1,7 @@
 //! Record marking and RPC headers: a byte stream as a connection delivers it.
 //!
-//! The stream is cut into records twice, in pieces of different lengths: how it was delivered must not matter. Each record
-//! is then read as a message, and garbage is answered as a server would.
+//! The stream is cut into records twice, in pieces of different lengths: how it was delivered must
+//! not matter. Each record is then read as a message, and garbage is answered as a server would.
 //!
 //! Input: a word whose first byte chooses the pieces, then the stream.
 
@@ -22,8 +22,9 @@ pub(super) const TARGET: Target = Target {
     seeds,
     shape: Shape::Words,
     bound: MemoryBound {
-        // The assembler reserves what a fragment's header announces, and gathers fragments in a buffer that doubles: that is
-        // its bound, whatever the input's length. It lives twice, once for each way of cutting.
+        // The assembler reserves what a fragment's header announces, and gathers fragments in a
+        // buffer that doubles: that is its bound, whatever the input's length. It lives twice, once
+        // for each way of cutting.
         single_bytes: 2 * RECORD_BYTES_MAX + 64 * 1024,
         live_bytes: 4 * RECORD_BYTES_MAX + 256 * 1024,
         ..MemoryBound::DECODER

@@ -1,10 +1,12 @@
 //! The session table under arbitrary sequences of what clients can ask for and connections can do.
 //!
-//! Arguments come through the codecs; which session, slot and sequence they name is then bent towards ones that exist, or a
-//! fuzzer would never hit one. A model beside it knows what is being executed and what was answered: nothing is executed
-//! twice, nothing else is replayed than what was answered, and who is busy does not expire.
+//! Arguments come through the codecs; which session, slot and sequence they name is then bent
+//! towards ones that exist, or a fuzzer would never hit one. A model beside it knows what is being
+//! executed and what was answered: nothing is executed twice, nothing else is replayed than what
+//! was answered, and who is busy does not expire.
 //!
-//! Input: steps of one word (what to do, and three numbers), some followed by arguments as on the wire.
+//! Input: steps of one word (what to do, and three numbers), some followed by arguments as on the
+//! wire.
 
 use std::collections::BTreeMap;
 

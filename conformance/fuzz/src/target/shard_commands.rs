@@ -1,7 +1,8 @@
-//! The replicated state machine under arbitrary commands: whatever the log holds, applying it panics nowhere and leaves a
-//! store whose invariants hold.
+//! The replicated state machine under arbitrary commands: whatever the log holds, applying it
+//! panics nowhere and leaves a store whose invariants hold.
 //!
-//! What a client sends reaches commands nearly unchanged (names, offsets, owners, stateids), so this is hostile input too.
+//! What a client sends reaches commands nearly unchanged (names, offsets, owners, stateids), so
+//! this is hostile input too.
 //!
 //! Input: entries, each behind its length in one byte or, if that is 255, in the two that follow.
 
@@ -36,7 +37,8 @@ pub(super) const TARGET: Target = Target {
     seeds,
     shape: Shape::Bytes,
     bound: MemoryBound {
-        // Each command may leave a handful of records in the store, and the check reads all of it again.
+        // Each command may leave a handful of records in the store, and the check reads all of it
+        // again.
         live_bytes_per_byte: 256,
         live_bytes: 512 * 1024,
         ..MemoryBound::DECODER
@@ -64,7 +66,8 @@ fn run(input: &[u8]) -> usize {
     applied
 }
 
-/// Keys and values as they are to be: what they say of the tree is the word of whoever worked them out from one that was in order.
+/// Keys and values as they are to be: what they say of the tree is the word of whoever worked them
+/// out from one that was in order.
 fn writes_parts(command: &Command) -> bool {
     match command {
         Command::Carry(asked) => !asked.writes.is_empty(),
@@ -106,7 +109,8 @@ fn stateid(kind: StateKind, counter: u64) -> StateidValue {
     StateidValue { seqid: 1, other: other(kind, 0, counter) }
 }
 
-/// The life of a client and a few files, one command of each kind at least, each of them valid after those before it.
+/// The life of a client and a few files, one command of each kind at least, each of them valid
+/// after those before it.
 pub(super) fn commands() -> Vec<Entry> {
     let commands = [
         client_begins(),

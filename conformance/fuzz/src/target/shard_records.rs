@@ -58,8 +58,8 @@ fn run(input: &[u8]) -> usize {
     usize::from(valid)
 }
 
-/// What is read is written as bytes that are read as the same. The bytes may differ: postcard takes long forms of short
-/// numbers.
+/// What is read is written as bytes that are read as the same. The bytes may differ: postcard takes
+/// long forms of short numbers.
 fn check<T: Value + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
     let Ok(value) = T::decode(bytes) else { return false };
     assert_eq!(T::decode(&value.encode()).as_ref(), Ok(&value));

@@ -1,9 +1,10 @@
 //! Opening a log over whatever lies in its directory.
 //!
-//! Whatever opening makes of it, it must be a log: its records can be read, it takes more, and opened again it shows the same
-//! records and what was appended.
+//! Whatever opening makes of it, it must be a log: its records can be read, it takes more, and
+//! opened again it shows the same records and what was appended.
 //!
-//! Input: a byte of settings, then either raw bytes as the content of one segment's file, or a script for forged segments.
+//! Input: a byte of settings, then either raw bytes as the content of one segment's file, or a
+//! script for forged segments.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +29,9 @@ pub(super) const TARGET: Target = Target {
     input_bytes_max: 8192,
 };
 
-/// What opening may allocate: it reads in pieces of [`wal::limits::SCAN_READ_BYTES`], which here is a whole file; the script
-/// builds a file of up to 256 KiB from a few bytes, and the disk in memory keeps two images of it.
+/// What opening may allocate: it reads in pieces of [`wal::limits::SCAN_READ_BYTES`], which here is
+/// a whole file; the script builds a file of up to 256 KiB from a few bytes, and the disk in memory
+/// keeps two images of it.
 pub(super) const LOG_BOUND: MemoryBound = MemoryBound {
     single_bytes_per_byte: 0,
     single_bytes: wal::limits::SCAN_READ_BYTES as usize,
@@ -83,8 +85,9 @@ async fn open(disk: &MemoryDisk, config: WalConfig) -> Option<(Wal, RecoveryRepo
     Some((wal, report, seen))
 }
 
-/// A log leaves room behind its records for the footer that settles what a segment holds. A script can make a record of what was
-/// that room: then the torn tail has none, and what it holds is judged anew each time.
+/// A log leaves room behind its records for the footer that settles what a segment holds. A script
+/// can make a record of what was that room: then the torn tail has none, and what it holds is
+/// judged anew each time.
 pub(super) fn footer_fits(files: &[Forged], report: &RecoveryReport, records: usize) -> bool {
     let Some((segment, end)) = report.cut else { return true };
     let footer = ((records + 1) * HEADER_BYTES).next_multiple_of(BLOCK);
@@ -92,13 +95,14 @@ pub(super) fn footer_fits(files: &[Forged], report: &RecoveryReport, records: us
     files.iter().all(|file| file.seq != segment || needed <= file.bytes.len())
 }
 
-/// Opens, reads everything, appends, closes, opens again. A file that lost its end has no room for the footer that settles what
-/// it holds, so only of whole files it is known that nothing changes.
+/// Opens, reads everything, appends, closes, opens again. A file that lost its end has no room for
+/// the footer that settles what it holds, so only of whole files it is known that nothing changes.
 async fn reopen(disk: &MemoryDisk, config: WalConfig, files: &[Forged]) -> usize {
     let Some((wal, report, seen)) = open(disk, config).await else { return 0 };
     let whole = files.iter().all(|file| file.whole) && footer_fits(files, &report, seen.len());
     for (header, location) in &seen {
-        // A footer shows records that nobody looked at: they may be damaged, or, if it was forged, say something else.
+        // A footer shows records that nobody looked at: they may be damaged, or, if it was forged,
+        // say something else.
         if let Ok((_, payload)) = wal.read_record(*location).await {
             assert_eq!(payload.len(), header.payload_len as usize);
         }

@@ -1,4 +1,5 @@
-//! The client of `whole_server`: keeps the session in order, and puts handles and stateids in where the input has placeholders.
+//! The client of `whole_server`: keeps the session in order, and puts handles and stateids in where
+//! the input has placeholders.
 
 use bytes::Bytes;
 use env_transport::RpcClient;
@@ -17,7 +18,8 @@ use super::nfs4_reply;
 use crate::seed::encoded;
 
 const NFS: u32 = 100_003;
-/// A filehandle of the length of ours that begins with this stands for one that the server gave: the byte behind says which.
+/// A filehandle of the length of ours that begins with this stands for one that the server gave:
+/// the byte behind says which.
 pub(super) const HANDLE_MARK: [u8; 4] = [0xbb; 4];
 pub(super) const HANDLE_BYTES: usize = mds_server::handle::HANDLE_BYTES;
 /// The same for the handles that layouts bring, which are longer, and good at the data server.
@@ -119,7 +121,8 @@ impl Client {
         self.make_home(incarnation).await;
     }
 
-    /// Makes a directory for this input alone, so that it does not matter what inputs before it left.
+    /// Makes a directory for this input alone, so that it does not matter what inputs before it
+    /// left.
     async fn make_home(&mut self, incarnation: u64) {
         let values = AttrValues { mode: Some(0o777), ..AttrValues::default() };
         let make = create::Args {
@@ -218,7 +221,8 @@ impl Client {
         before + operations.len() < self.valid
     }
 
-    /// Sends a compound and reads its reply to the end, learning from it. Whether SEQUENCE, or what stood first, went well.
+    /// Sends a compound and reads its reply to the end, learning from it. Whether SEQUENCE, or what
+    /// stood first, went well.
     async fn exchange(&mut self, mode: u8, request: Writer) -> bool {
         let answer = self.rpc.call(NFS, 4, 1, &credential(mode), request, self.answer_ms_max).await;
         let mut reader = match answer {
@@ -306,7 +310,8 @@ impl Client {
         out
     }
 
-    /// The server still serves, and its session is in order. Says how many operations went well in all.
+    /// The server still serves, and its session is in order. Says how many operations went well in
+    /// all.
     pub(super) async fn check_alive(&mut self) -> usize {
         let root = (Op::Putrootfh, Bytes::new());
         let requested = encoded(&wire_nfs::v4::ops::getattr::Args { requested: Bitmap::of(&[1, 3, 4]) });

@@ -1,13 +1,18 @@
-//! A whole metadata server with a data server behind it, and a client that sends both whatever it likes.
+//! A whole metadata server with a data server behind it, and a client that sends both whatever it
+//! likes.
 //!
-//! Everything between the record and the store takes part: sessions, every operation, replication, layouts, content in band
-//! and straight to the data server under the handles that layouts bring. Each call gets an answer that a client can read to its end; nothing panics; afterwards the server still serves.
+//! Everything between the record and the store takes part: sessions, every operation, replication,
+//! layouts, content in band and straight to the data server under the handles that layouts bring.
+//! Each call gets an answer that a client can read to its end; nothing panics; afterwards the
+//! server still serves.
 //!
-//! Handles and stateids are sealed or counted, so a fuzzer cannot guess them: where the input has a placeholder, one of those
-//! that the server gave is put in. The server lives on from input to input, as starting it takes longer than a hundred
-//! runs, and is begun anew now and then; each input begins with a restarted client, whose older state is gone.
+//! Handles and stateids are sealed or counted, so a fuzzer cannot guess them: where the input has a
+//! placeholder, one of those that the server gave is put in. The server lives on from input to
+//! input, as starting it takes longer than a hundred runs, and is begun anew now and then; each
+//! input begins with a restarted client, whose older state is gone.
 //!
-//! Input: calls, each a word (how to send it, its number of operations or procedure, its length in words) and what follows.
+//! Input: calls, each a word (how to send it, its number of operations or procedure, its length in
+//! words) and what follows.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -40,8 +45,9 @@ pub(super) const TARGET: Target = Target {
     seeds,
     shape: Shape::Words,
     bound: MemoryBound {
-        // What the servers keep grows with all inputs that they served (the log's tail, the disks in memory, the metadata
-        // engine's cache), and a buffer that doubles is a single allocation. A length believed unchecked is above this still.
+        // What the servers keep grows with all inputs that they served (the log's tail, the disks
+        // in memory, the metadata engine's cache), and a buffer that doubles is a single
+        // allocation. A length believed unchecked is above this still.
         single_bytes: 16 << 20,
         live_bytes: 128 << 20,
         ..MemoryBound::DECODER
@@ -83,7 +89,8 @@ fn run(input: &[u8]) -> usize {
     valid
 }
 
-/// Servers on a network and disks in memory; only the metadata store is in a folder, as its engine wants files.
+/// Servers on a network and disks in memory; only the metadata store is in a folder, as its engine
+/// wants files.
 struct Bed {
     runtime: Runtime,
     env: Env,
@@ -107,7 +114,8 @@ impl Bed {
         };
         let folder = temporary_folder();
         let (metadata, data) = runtime.block_on(start_servers(&env, &folder));
-        // The store's file is open and lives on without its name, until this process ends however it ends.
+        // The store's file is open and lives on without its name, until this process ends however
+        // it ends.
         std::fs::remove_dir_all(&folder).expect("what was just made can be removed");
         Self { runtime, env, metadata, data, runs: 0 }
     }

@@ -109,8 +109,8 @@ pub(super) async fn newcomers(stage: &Stage, until: Instant, evidence: &mut Evid
     }
 }
 
-/// More connections than there are places must have come, `places` at each of `ports`, or the attack shows nothing: all of them were
-/// opened at once, or servers closed some.
+/// More connections than there are places must have come, `places` at each of `ports`, or the
+/// attack shows nothing: all of them were opened at once, or servers closed some.
 fn must_have_filled(evidence: &mut Evidence, held: &[Raw], places: usize, ports: usize) {
     let (opened, all) = (held.len(), places * ports);
     let closed = held.iter().filter(|raw| raw.is_closed()).count();

@@ -67,10 +67,12 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Longer than a metadata server takes between two checkpoints (5 s): before the first the log is all there is of a cluster.
+/// Longer than a metadata server takes between two checkpoints (5 s): before the first the log is
+/// all there is of a cluster.
 const CHECKPOINTED: Duration = Duration::from_secs(12);
 
-/// Longer than a data server takes to say how far its journal is (a second): docs/security.md names what is lost before.
+/// Longer than a data server takes to say how far its journal is (a second): docs/security.md names
+/// what is lost before.
 const MARKED: Duration = Duration::from_secs(3);
 
 /// A data server has so long to write again what it found bad: docs/security.md names 2 s.
@@ -78,7 +80,8 @@ const REPAIRED: Duration = Duration::from_secs(5);
 /// Others do not run for so long: less than the lease of a data server, so that nothing is moved.
 const ALONE: Duration = Duration::from_millis(2_500);
 
-/// What is left of a metadata disk that is full: less than half of the 64 MiB below which room is refused.
+/// What is left of a metadata disk that is full: less than half of the 64 MiB below which room is
+/// refused.
 const LEFT_BYTES: u64 = 16 << 20;
 /// A server may take so long to notice that its disk is full, or that there is room again.
 const ROOM_MS_MAX: u64 = 15_000;
@@ -138,7 +141,8 @@ async fn read_whole(client: &mut Client, file: &Opened) -> Outcome<Vec<u8>> {
 /// What `shoal admin health` says of a data server that is behind what it acknowledged.
 const BEHIND: &str = "lack what they had acknowledged";
 
-/// Waits until the data server refuses to start, or health names it: a store that lost something must be kept out.
+/// Waits until the data server refuses to start, or health names it: a store that lost something
+/// must be kept out.
 async fn wait_until_kept_out(stage: &Stage, index: usize, evidence: &mut Evidence) {
     let until = Instant::now() + Duration::from_millis(READABLE_MS_MAX);
     while Instant::now() < until {
@@ -228,7 +232,8 @@ async fn healthy(stage: &Stage) -> Outcome<()> {
     }
 }
 
-/// What an administrator does with a disk that was refused: empties it, and starts the data server on it.
+/// What an administrator does with a disk that was refused: empties it, and starts the data server
+/// on it.
 async fn replace(stage: &Stage, number: usize) -> Outcome<()> {
     let index = Cluster::process_of(number);
     stage.cluster.processes.lock()[index].kill();
@@ -307,7 +312,8 @@ async fn fail_writes(stage: &Stage) -> Outcome<Evidence> {
     if now == home {
         evidence.broken("the data server whose disk is dead is still the home");
     }
-    // The process may have ended by itself: its disk is gone. Here it comes back with a disk that works.
+    // The process may have ended by itself: its disk is gone. Here it comes back with a disk that
+    // works.
     if stage.cluster.processes.lock()[index].ended().is_some() {
         evidence.note("the data server ended by itself");
         stage.start_again(index)?;
@@ -341,7 +347,8 @@ async fn flip_bits(stage: &Stage) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
-/// Reads the files of a data server while no other one runs: their bytes are those of its own journal, which must be good again.
+/// Reads the files of a data server while no other one runs: their bytes are those of its own
+/// journal, which must be good again.
 async fn read_alone(stage: &Stage, home: usize, reader: &mut Client, evidence: &mut Evidence) -> Outcome<()> {
     let mut own = Vec::new();
     for number in 0..FILES {
@@ -478,7 +485,8 @@ async fn fill_and_free(stage: &Stage, left_bytes: u64, evidence: &mut Evidence) 
     }
 }
 
-/// New names, until they are refused: the room in files that the server has is used up first. How many came, and what ended it.
+/// New names, until they are refused: the room in files that the server has is used up first. How
+/// many came, and what ended it.
 async fn make_until_refused(writer: &mut Client) -> (u32, String) {
     let (mut made, until) = (0, Instant::now() + Duration::from_secs(20));
     loop {

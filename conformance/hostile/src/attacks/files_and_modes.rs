@@ -1,4 +1,5 @@
-//! Another user of a server's machine: its files, its key, and a start with modes that are too wide.
+//! Another user of a server's machine: its files, its key, and a start with modes that are too
+//! wide.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -91,7 +91,8 @@ const FLOOD_PER_S: usize = 2_000;
 /// How many are sent at once, on each connection in turn.
 const BURST: usize = 10;
 
-/// A server that takes no more from a connection for so long holds itself well; another connection is opened.
+/// A server that takes no more from a connection for so long holds itself well; another connection
+/// is opened.
 const SEND_MS_MAX: Duration = Duration::from_secs(1);
 
 async fn flood(stage: &Stage, via: Via, until: Instant) -> Outcome<Evidence> {
@@ -111,7 +112,8 @@ async fn flood(stage: &Stage, via: Via, until: Instant) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
-/// Sends EXCHANGE_IDs at a steady pace until a time; how many, and how many connections the server cut or did not read.
+/// Sends EXCHANGE_IDs at a steady pace until a time; how many, and how many connections the server
+/// cut or did not read.
 async fn send_many(stage: &Stage, via: Via, until: Instant) -> Outcome<(usize, usize)> {
     let mut connections = Vec::new();
     for _ in 0..4 {
@@ -198,7 +200,8 @@ fn median(all: &mut [Duration]) -> Option<Duration> {
     all.get(all.len() / 2).copied()
 }
 
-/// Takes locks that do not touch each other; how long each request took that was granted, and what refused the next one.
+/// Takes locks that do not touch each other; how long each request took that was granted, and what
+/// refused the next one.
 async fn lock_until(
     client: &mut Client,
     file: &Opened,

@@ -174,7 +174,8 @@ async fn keep(stage: &Stage) -> Outcome<Evidence> {
     }
 }
 
-/// The cluster key goes the same way, in three steps; then an administrator with the one before is refused.
+/// The cluster key goes the same way, in three steps; then an administrator with the one before is
+/// refused.
 async fn rotate_cluster(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
     let old = stage.cluster.directory.join("old.key");
     std::fs::copy(stage.cluster.key_file(), &old).during("the cluster key")?;

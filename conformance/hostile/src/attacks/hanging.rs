@@ -2,8 +2,9 @@
 //! honest client's file. Its data server must give up while it hangs, so that a replica takes over,
 //! and come back when it answers, without a restart.
 //!
-//! Each data server has a file system of its own, and that of one is frozen: the kernel keeps each write to it waiting. What freezes it
-//! is a process that thaws it by itself, whatever becomes of this one: a server that waits for its disk cannot even be killed.
+//! Each data server has a file system of its own, and that of one is frozen: the kernel keeps each
+//! write to it waiting. What freezes it is a process that thaws it by itself, whatever becomes of
+//! this one: a server that waits for its disk cannot even be killed.
 
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -149,7 +150,8 @@ async fn wait_until_back(stage: &Stage, home: usize, evidence: &mut Evidence) ->
     Ok(())
 }
 
-/// Freezes the file system at `place`; returns when it is frozen, and the process that thaws it after [`HANG`].
+/// Freezes the file system at `place`; returns when it is frozen, and the process that thaws it
+/// after [`HANG`].
 async fn freeze(stage: &Stage, place: &str) -> Outcome<Child> {
     let script = "fsfreeze --freeze \"$1\" && : > \"$3\" && sleep \"$2\"; fsfreeze --unfreeze \"$1\"";
     let (seconds, told) = (HANG.as_secs().to_string(), stage.cluster.directory.join("frozen"));

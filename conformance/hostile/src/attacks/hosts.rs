@@ -12,7 +12,8 @@ use crate::stage::Stage;
 /// A host in no export's `clients`, unless an attack's exports say otherwise.
 pub(super) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// With these exports it is an admitted host: shares of an address are then its own, and not the honest client's.
+/// With these exports it is an admitted host: shares of an address are then its own, and not the
+/// honest client's.
 pub(super) const TWO_HOSTS: &str =
     "[[export]]\npath = \"/\"\nclients = [\"127.0.0.1/32\", \"127.0.0.2/32\"]\n";
 
@@ -40,7 +41,8 @@ pub(super) fn inside(stage: &Stage) -> Via {
     Via::host(HOST, stage.options.reserved)
 }
 
-/// The way of another host, which is admitted nowhere unless the exports say so, and whose root takes part.
+/// The way of another host, which is admitted nowhere unless the exports say so, and whose root
+/// takes part.
 pub(super) fn outside(stage: &Stage) -> Via {
     Via::host(STRANGER, stage.options.reserved)
 }

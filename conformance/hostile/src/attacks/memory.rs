@@ -1,4 +1,5 @@
-//! Bytes that a server keeps for a client: requests that do not end, and answers that are not taken.
+//! Bytes that a server keeps for a client: requests that do not end, and answers that are not
+//! taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +138,8 @@ async fn begin_records(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
-/// Sends all but the end of a record on each connection, until a time. The connections, and what became of each start.
+/// Sends all but the end of a record on each connection, until a time. The connections, and what
+/// became of each start.
 async fn start_records(held: Vec<Raw>, begun: &Arc<[u8]>, until: Instant) -> (Vec<Raw>, Vec<Start>) {
     let (mut next, mut starting) = (held.into_iter(), JoinSet::new());
     let (mut held, mut starts) = (Vec::new(), Vec::new());
@@ -239,8 +241,8 @@ async fn is_taken(raw: &mut Raw, call: &[u8]) -> bool {
     matches!(timeout(Duration::from_millis(50), raw.send(call)).await, Ok(Ok(())))
 }
 
-/// Answers must be on their way on some connections, and not taken: a server that answers nothing has nothing to hold. Others wait
-/// for room, or were cut.
+/// Answers must be on their way on some connections, and not taken: a server that answers nothing
+/// has nothing to hold. Others wait for room, or were cut.
 async fn must_be_answered(evidence: &mut Evidence, connections: &[Raw]) {
     let mut answered = 0;
     for raw in connections {
@@ -344,7 +346,8 @@ async fn ask_at_edges(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     if let Err(error) = tree::read_file(&mut owner, &file, 0, 10).await {
         return Err(failed(format!("the session did not survive: {error}")));
     }
-    // What is refused before the store is asked would show nothing: most places are inside of the file, or at its end.
+    // What is refused before the store is asked would show nothing: most places are inside of the
+    // file, or at its end.
     must_have_happened(
         &mut evidence,
         "READs with an answer",

@@ -3,7 +3,8 @@
 use crate::attack::Evidence;
 use crate::failed::Outcome;
 
-/// What must be refused was not, or there was no answer: silence, a lost connection and DELAY are no refusal.
+/// What must be refused was not, or there was no answer: silence, a lost connection and DELAY are
+/// no refusal.
 pub(super) fn must_be_refused<T>(evidence: &mut Evidence, what: &str, outcome: &Outcome<T>) {
     match outcome {
         Ok(_) => evidence.exceeded(what),
@@ -13,7 +14,8 @@ pub(super) fn must_be_refused<T>(evidence: &mut Evidence, what: &str, outcome: &
     }
 }
 
-/// An attack with less than half of what it is to do shows nothing, unless a server's bound is what stopped it.
+/// An attack with less than half of what it is to do shows nothing, unless a server's bound is what
+/// stopped it.
 pub(super) fn must_have_happened(
     evidence: &mut Evidence,
     what: &str,

@@ -74,7 +74,8 @@ async fn report_full(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         written.insert(write_elsewhere(stage, &mut root, turns, &mut evidence).await?);
         turns += 1;
     }
-    // A stranger's report moves nothing: new files go on to be written at each data server, and old ones where they were.
+    // A stranger's report moves nothing: new files go on to be written at each data server, and old
+    // ones where they were.
     for turn in turns..turns + BAITS_MAX {
         if written.len() == SERVERS {
             break;
@@ -138,7 +139,8 @@ async fn report_all(
     Ok(())
 }
 
-/// The owner makes a file and writes it, through a layout, at the data server that is returned; then it is removed.
+/// The owner makes a file and writes it, through a layout, at the data server that is returned;
+/// then it is removed.
 async fn write_elsewhere(
     stage: &Stage,
     root: &mut Client,

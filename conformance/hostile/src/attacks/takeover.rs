@@ -69,8 +69,8 @@ async fn take_over(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         sleep(Duration::from_millis(20)).await;
     }
     must_have_happened(&mut evidence, "rounds", (tries, 1), None);
-    // Client and session ids are not told to others. RFC 8881 lets any principal make sessions for a confirmed client whose id it knows:
-    // `client_ids_guessed` and `outside_host` are about that.
+    // Client and session ids are not told to others. RFC 8881 lets any principal make sessions for
+    // a confirmed client whose id it knows: `client_ids_guessed` and `outside_host` are about that.
     let read = tree::read_file(&mut victim, &file, 0, 10).await;
     if let Err(error) = read {
         evidence.broken(format!("the victim's session or open is lost: {error}"));

@@ -13,8 +13,8 @@ pub(crate) enum FileAct {
     Write {
         block: usize,
         mark: u64,
-        /// It was refused when one copy of the bytes may have had it and the other not: it may show now and not then, until another is
-        /// answered (docs/protocol/replicate.md §5).
+        /// It was refused when one copy of the bytes may have had it and the other not: it may show
+        /// now and not then, until another is answered (docs/protocol/replicate.md §5).
         in_doubt: bool,
     },
     Read {
@@ -97,8 +97,8 @@ impl Model for Blocks {
     }
 }
 
-/// One block of a file that nobody cuts. Such blocks are independent, and so much easier to judge than all at once; what a length says
-/// is left out.
+/// One block of a file that nobody cuts. Such blocks are independent, and so much easier to judge
+/// than all at once; what a length says is left out.
 pub(crate) struct Block;
 
 impl Block {

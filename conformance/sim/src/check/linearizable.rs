@@ -1,9 +1,11 @@
-//! Is there an order of what clients saw that a single thing, doing one act after another, could have had?
+//! Is there an order of what clients saw that a single thing, doing one act after another, could
+//! have had?
 //!
-//! The search of Wing and Gong, with the states that were tried before left out (Lowe). An act whose answer never came may have
-//! happened at any time after it was asked for, or not at all.
+//! The search of Wing and Gong, with the states that were tried before left out (Lowe). An act
+//! whose answer never came may have happened at any time after it was asked for, or not at all.
 //!
-//! INVARIANT: an act comes before another in the order if it was answered before the other was asked for.
+//! INVARIANT: an act comes before another in the order if it was answered before the other was
+//! asked for.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -29,8 +31,8 @@ pub(crate) trait Model {
 
     fn begin(&self) -> Self::State;
 
-    /// The state behind an act that had this answer (`None`: not known, but it was carried out); `None` if it cannot have had
-    /// it. `number` is the act's own.
+    /// The state behind an act that had this answer (`None`: not known, but it was carried out);
+    /// `None` if it cannot have had it. `number` is the act's own.
     fn step(
         &self,
         state: &Self::State,

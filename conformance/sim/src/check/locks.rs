@@ -1,7 +1,7 @@
 //! No two clients may believe at the same time that they hold locks which exclude each other.
 //!
-//! A client believes it from the answer to LOCK until it sends LOCKU, or until its lease must have run out: the lease counts from
-//! the sending of the last request that was answered.
+//! A client believes it from the answer to LOCK until it sends LOCKU, or until its lease must have
+//! run out: the lease counts from the sending of the last request that was answered.
 
 /// A lock as its holder saw it.
 #[derive(Clone, Debug)]
@@ -25,7 +25,8 @@ pub(crate) fn check(holds: &[Hold], renewed_ns: &[Vec<u64>], lease_ns: u64) -> R
     for (position, one) in order.iter().enumerate() {
         for other in &order[position + 1..] {
             if believed[*one].1 <= believed[*other].0 {
-                // Those behind begin later still, but an earlier one may last longer: only this pair is over.
+                // Those behind begin later still, but an earlier one may last longer: only this
+                // pair is over.
                 if believed[*one].1 <= believed[*other].0 {
                     break;
                 }

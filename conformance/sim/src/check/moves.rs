@@ -1,8 +1,11 @@
-//! A few directories as they should be, and all that is moved between them and linked into them: one thing, whatever shards it lies on.
+//! A few directories as they should be, and all that is moved between them and linked into them:
+//! one thing, whatever shards it lies on.
 //!
-//! The whole group is judged at once, since shards.md promises (§ Invariants) that acts on several directories come one after the other, and show on
-//! all of them or on none. What a name leads to, what `..` of a directory leads to and how many links an object has follow from the one
-//! state here. So an object that is seen in two directories, or in none while it moves, or a directory within itself, fits no order.
+//! The whole group is judged at once, since shards.md promises (§ Invariants) that acts on several
+//! directories come one after the other, and show on all of them or on none. What a name leads to,
+//! what `..` of a directory leads to and how many links an object has follow from the one state
+//! here. So an object that is seen in two directories, or in none while it moves, or a directory
+//! within itself, fits no order.
 
 use super::linearizable::Model;
 use super::names::Name;
@@ -174,7 +177,8 @@ impl Group {
         }
     }
 
-    /// What RENAME comes to. RFC 8881 §18.26 leaves the order of its refusals open; it is that of `mds-namespace`.
+    /// What RENAME comes to. RFC 8881 §18.26 leaves the order of its refusals open; it is that of
+    /// `mds-namespace`.
     fn rename(&self, state: &Entries, from: Spot, to: Spot) -> Result<Entries, MoveAnswer> {
         if !self.has(state, from.0) || !self.has(state, to.0) {
             return Err(MoveAnswer::Gone);
@@ -249,7 +253,8 @@ impl Group {
         let under = state.iter().filter(|entry| entry.spot.0 == id && entry.directory).count();
         match answer {
             MoveAnswer::Gone => names == 0 && !directory,
-            // Its own name (or, of a group's directory, the one it has elsewhere), `.`, and the `..` of each directory in it.
+            // Its own name (or, of a group's directory, the one it has elsewhere), `.`, and the
+            // `..` of each directory in it.
             MoveAnswer::Count(count) if directory => *count as usize == 2 + under,
             MoveAnswer::Count(count) => *count as usize == names,
             _ => false,

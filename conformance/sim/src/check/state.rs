@@ -1,4 +1,5 @@
-//! What must be true of the replicas when all is quiet: a sound tree, nothing left behind, all alike.
+//! What must be true of the replicas when all is quiet: a sound tree, nothing left behind, all
+//! alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

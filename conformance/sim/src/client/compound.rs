@@ -87,7 +87,8 @@ fn header(count: u32) -> Writer {
 pub(crate) struct Reply {
     pub(crate) status: Nfsstat4,
     pub(crate) count: u32,
-    /// An earlier send of the request may have been carried out, at a server that never answered it.
+    /// An earlier send of the request may have been carried out, at a server that never answered
+    /// it.
     pub(crate) sent_before: bool,
     reader: Reader,
 }

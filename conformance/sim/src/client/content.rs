@@ -20,13 +20,15 @@ pub(crate) const BLOCK_BYTES: u64 = 512;
 /// A write that takes so long may have been tried again on its way.
 const SLOW_NS: u64 = 500_000_000;
 
-/// How the blocks of a file lie: together, so that it stays with its metadata, or apart, so that it goes to a data server.
+/// How the blocks of a file lie: together, so that it stays with its metadata, or apart, so that it
+/// goes to a data server.
 pub(crate) fn shape(place: Place) -> Blocks {
     let stride_bytes = if place.1.is_multiple_of(2) { BLOCK_BYTES } else { 16 << 10 };
     Blocks { stride_bytes, block_bytes: BLOCK_BYTES }
 }
 
-/// Whether clients cut it too: one that stays with its metadata, and if it is asked for one that does not.
+/// Whether clients cut it too: one that stays with its metadata, and if it is asked for one that
+/// does not.
 pub(crate) fn is_cut(place: Place, cuts: bool) -> bool {
     place.1 == 0 || cuts && place.1 == 1
 }
@@ -116,8 +118,10 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
     }
 }
 
-/// Bytes of extents go to data servers before the command that tells of them: those of a server that dies in between, or is cut off, may
-/// show before and after others' (docs/protocol/sessions.md §5). The same holds if their home dies: the metadata server writes them again.
+/// Bytes of extents go to data servers before the command that tells of them: those of a server
+/// that dies in between, or is cut off, may show before and after others'
+/// (docs/protocol/sessions.md §5). The same holds if their home dies: the metadata server writes
+/// them again.
 fn may_be_written_twice(place: Place, act: &FileAct) -> bool {
     matches!(act, FileAct::Write { .. }) && is_in_extents(place)
 }

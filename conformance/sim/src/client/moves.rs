@@ -1,7 +1,9 @@
-//! Clients in a few directories at once: what they make there they move from one to the other and into each other, link, remove, and look for.
+//! Clients in a few directories at once: what they make there they move from one to the other and
+//! into each other, link, remove, and look for.
 //!
-//! With several shards the directories lie on different ones, so most of these acts are on two or three. All clients act in short bursts
-//! at the same moments, so that acts of one run beside those of another, and somebody looks while a directory moves.
+//! With several shards the directories lie on different ones, so most of these acts are on two or
+//! three. All clients act in short bursts at the same moments, so that acts of one run beside those
+//! of another, and somebody looks while a directory moves.
 
 use std::collections::BTreeSet;
 
@@ -316,7 +318,8 @@ fn read(reply: &mut Reply, act: &MoveAct) -> Result<Told, Nfsstat4> {
         _ => &[Op::Putfh],
     };
     if let Err(status) = reply.skip(before) {
-        // docs/protocol/sessions.md §5: if it was sent before, it may have been carried out, and what stands before it fails now.
+        // docs/protocol/sessions.md §5: if it was sent before, it may have been carried out, and
+        // what stands before it fails now.
         let tells = !(reply.sent_before && act.changes());
         return if tells { refused(status) } else { Err(status) };
     }
@@ -351,7 +354,8 @@ fn read(reply: &mut Reply, act: &MoveAct) -> Result<Told, Nfsstat4> {
         status => return refused(status),
     }
     match act {
-        // What comes behind is of a later moment: the object may be gone by then, but its number stays.
+        // What comes behind is of a later moment: the object may be gone by then, but its number
+        // stays.
         MoveAct::Lookup(_) => {
             let (id, directory) = found(reply)?;
             Ok((MoveAnswer::Found { id, directory }, reply.handle().ok()))

@@ -1,4 +1,5 @@
-//! Clients in a directory that they share: make, find, list, rename, link and remove a handful of names.
+//! Clients in a directory that they share: make, find, list, rename, link and remove a handful of
+//! names.
 
 use bytes::Bytes;
 use wire_nfs::v4::attr::{FileType, numbers};
@@ -243,7 +244,8 @@ fn read(reply: &mut Reply, act: &NameAct, opened: &mut Opened) -> Result<NameAns
         NameAct::Link(..) => {
             match reply.skip(&[Op::Putfh, Op::Savefh, Op::Putfh]) {
                 Ok(()) => plain(reply.status(Op::Link)),
-                // docs/protocol/sessions.md §5: it may have been carried out when it was sent before, and its file be gone since.
+                // docs/protocol/sessions.md §5: it may have been carried out when it was sent
+                // before, and its file be gone since.
                 Err(status) if reply.sent_before => Err(status),
                 Err(status) => plain(status),
             }

@@ -1,7 +1,8 @@
 //! Files that are closed and opened again.
 //!
-//! QUIRK(linux): the first OPEN after a CLOSE must give a stateid with the sequence 1. With another one a client waits five seconds for the
-//! answers that seem to be missing. So a CLOSE that was answered must not be lost.
+//! QUIRK(linux): the first OPEN after a CLOSE must give a stateid with the sequence 1. With another
+//! one a client waits five seconds for the answers that seem to be missing. So a CLOSE that was
+//! answered must not be lost.
 
 use bytes::Bytes;
 use wire_nfs::v4::ops::open::{Claim, OpenHow, share};
@@ -16,7 +17,8 @@ use crate::chance::Chance;
 /// How often a file is opened again at most.
 const AGAIN_MAX: u64 = 3;
 
-/// Closes a file that this client's owner for names has open once, and perhaps opens it again. Nobody else knows it as that owner's.
+/// Closes a file that this client's owner for names has open once, and perhaps opens it again.
+/// Nobody else knows it as that owner's.
 pub(crate) async fn close(client: &Client, chance: &mut Chance, handle: &Filehandle, stateid: Stateid) {
     let (mut stateid, mut left) = (stateid, chance.below(AGAIN_MAX));
     loop {

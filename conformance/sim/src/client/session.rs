@@ -1,9 +1,11 @@
 //! A client's session: slots, resends, and what to do when the server that it talked to is gone.
 //!
-//! A client knows the metadata servers that the cluster was made with, by their own addresses, and asks one after the other. Service addresses,
-//! which move between servers (docs/protocol/addresses.md), are not simulated. A request that got no answer is sent again on its slot, over a
-//! new connection and to another server if need be, while its session lives: sessions outlive servers. Only if the client's lease runs out
-//! is the session lost, and nobody can tell whether the request ran.
+//! A client knows the metadata servers that the cluster was made with, by their own addresses, and
+//! asks one after the other. Service addresses, which move between servers
+//! (docs/protocol/addresses.md), are not simulated. A request that got no answer is sent again on
+//! its slot, over a new connection and to another server if need be, while its session lives:
+//! sessions outlive servers. Only if the client's lease runs out is the session lost, and nobody
+//! can tell whether the request ran.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +37,8 @@ const SENDS_MAX: u32 = 3;
 /// Times in a row that a server asks for patience before another one is tried.
 const DELAYS_MAX: u32 = 8;
 
-/// Where a reply says its sequence and slot: behind status, tag (none), count, operation, status, session.
+/// Where a reply says its sequence and slot: behind status, tag (none), count, operation, status,
+/// session.
 const SLOT_SEQUENCE: std::ops::Range<usize> = 36..44;
 
 /// What came of a request.
@@ -136,8 +139,8 @@ impl Client {
         self.env.clock.sleep_ms(ms).await;
     }
 
-    /// Sends operations until there is an answer, or it cannot be known any more what became of them. What a server puts off
-    /// before it did anything is sent again.
+    /// Sends operations until there is an answer, or it cannot be known any more what became of
+    /// them. What a server puts off before it did anything is sent again.
     pub(crate) async fn call(&self, operations: Operations) -> Called {
         let cached = operations.is_cached();
         let (operations, count) = operations.finish();
@@ -240,14 +243,16 @@ impl Client {
         None
     }
 
-    /// Where to send a request of this session, and how often it was disturbed; `None` if it is lost.
+    /// Where to send a request of this session, and how often it was disturbed; `None` if it is
+    /// lost.
     fn route(&self, serial: u64) -> Option<(Route, u64)> {
         let state = self.state.lock();
         let route = state.route.clone().filter(|_| state.serial == serial)?;
         Some((route, state.disturbed))
     }
 
-    /// Something went wrong with a request. The session goes to the next server if it still is on the given route.
+    /// Something went wrong with a request. The session goes to the next server if it still is on
+    /// the given route.
     fn disturb(&self, serial: u64, leaves: Option<u64>) {
         let mut state = self.state.lock();
         state.disturbed += 1;
@@ -309,15 +314,16 @@ impl Client {
         }
     }
 
-    /// Now and then sends what was answered once more: nothing may run twice, and the answer must be the same, unless a server that had
-    /// it is gone: then what only reads is read again.
+    /// Now and then sends what was answered once more: nothing may run twice, and the answer must
+    /// be the same, unless a server that had it is gone: then what only reads is read again.
     async fn send_again(&self, first: &First<'_>, args: &sequence::Args, operations: &Bytes, count: u32) {
         let (again, late) = {
             let mut chance = self.chance.lock();
             (chance.percent(3), chance.percent(30))
         };
-        // What was refused may have been refused by a look, without a record. It is sent again before there is an answer, as any other act: then
-        // it happens when the last one of them does. Nobody sends it again behind its answer.
+        // What was refused may have been refused by a look, without a record. It is sent again
+        // before there is an answer, as any other act: then it happens when the last one of them
+        // does. Nobody sends it again behind its answer.
         let is_refused = Reply::begin(first.bytes).is_none_or(|reply| reply.status != Nfsstat4::Ok);
         if !again || is_refused || self.backchannel.is_some() {
             return;
@@ -340,7 +346,8 @@ impl Client {
         if again == *first.bytes || connection != first.connection {
             return;
         }
-        // Another worker's request may be what disturbed the session, and it may still wait for its answer.
+        // Another worker's request may be what disturbed the session, and it may still wait for its
+        // answer.
         self.env.clock.sleep_ms(u64::from(SENDS_MAX) * CALL_MS).await;
         if self.state.lock().disturbed == first.disturbed {
             self.record
@@ -348,7 +355,8 @@ impl Client {
         }
     }
 
-    /// Planted: the same as a new request, whose answer says the slot and the sequence of the old one. As if the server had not known it again.
+    /// Planted: the same as a new request, whose answer says the slot and the sequence of the old
+    /// one. As if the server had not known it again.
     async fn send_anew(
         &self,
         first: &First<'_>,

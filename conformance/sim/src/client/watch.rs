@@ -1,4 +1,5 @@
-//! A client that only looks, for bugs that no other sees: who also changes things soon waits for an answer, and looks no more.
+//! A client that only looks, for bugs that no other sees: who also changes things soon waits for an
+//! answer, and looks no more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use super::session::Client;
 use super::workload::{DIRECTORIES, SHIFT_NS, Whistle, directory_name};
 use crate::record::Place;
 
-/// Shifts in which a directory is looked at: somebody may change it after the one that it is made in.
+/// Shifts in which a directory is looked at: somebody may change it after the one that it is made
+/// in.
 const SHIFTS: u64 = 2;
 
 /// Reads directories that others change, until the whistle.

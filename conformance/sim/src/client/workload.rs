@@ -12,13 +12,15 @@ use crate::chance::Chance;
 use crate::check::content::{BLOCKS, FileAct};
 use crate::record::Place;
 
-/// Time after which clients go on to fresh directories and files, so that no history grows too long to judge.
+/// Time after which clients go on to fresh directories and files, so that no history grows too long
+/// to judge.
 pub(super) const SHIFT_NS: u64 = 12_000_000_000;
 /// Directories, and files, that are in use at a time.
 pub(super) const DIRECTORIES: u64 = 3;
 const FILES: u64 = 4;
 const LOCKED_FILES: u64 = 3;
-/// Time after which clients go on to a fresh group of directories, and time between two bursts in it.
+/// Time after which clients go on to a fresh group of directories, and time between two bursts in
+/// it.
 const GROUP_NS: u64 = 30_000_000_000;
 const BURST_NS: u64 = 1_500_000_000;
 /// Time within which all clients begin a burst, in milliseconds.

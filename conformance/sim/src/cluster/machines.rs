@@ -1,4 +1,5 @@
-//! What becomes of machines: processes that are paused, disks that are lost, put back from older copies, or fail.
+//! What becomes of machines: processes that are paused, disks that are lost, put back from older
+//! copies, or fail.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,8 +22,8 @@ use crate::world::{Act, NodeId};
 const JOURNAL: &str = "/data/journal";
 
 impl Cluster {
-    /// Takes data servers and their disks away for good, if every byte survives that; they start again empty when they are
-    /// started. Says whether it did.
+    /// Takes data servers and their disks away for good, if every byte survives that; they start
+    /// again empty when they are started. Says whether it did.
     pub(crate) fn lose(&mut self, nodes: &[NodeId]) -> bool {
         if !self.do_without(nodes) {
             return false;
@@ -31,7 +32,8 @@ impl Cluster {
         true
     }
 
-    /// Counts data servers as lost from now on, if every promised byte survives that. Says whether it did.
+    /// Counts data servers as lost from now on, if every promised byte survives that. Says whether
+    /// it did.
     pub(crate) fn do_without(&mut self, nodes: &[NodeId]) -> bool {
         let Some(state) = self.newest_state() else { return false };
         let number = |node: &NodeId| loss::number_of(&state, crate::address(*node, CONTROL_PORT));
@@ -46,7 +48,8 @@ impl Cluster {
         true
     }
 
-    /// A data server that counts as lost gets an empty disk, if nothing hangs on it by now: it may have been believed. Says whether it did.
+    /// A data server that counts as lost gets an empty disk, if nothing hangs on it by now: it may
+    /// have been believed. Says whether it did.
     pub(crate) fn replace_lost(&mut self, node: NodeId) -> bool {
         if !self.do_without(&[node]) {
             return false;
@@ -68,7 +71,8 @@ impl Cluster {
         self.world.note(node, "disk copied", &[]);
     }
 
-    /// Ends a data server, and puts its disk back to what it was when it was copied, if every promised byte survives that it is lost. Says whether it did.
+    /// Ends a data server, and puts its disk back to what it was when it was copied, if every
+    /// promised byte survives that it is lost. Says whether it did.
     pub(crate) fn put_disk_back(&mut self, node: NodeId) -> bool {
         let Some(copy) = self.nodes[node].copy.take() else { return false };
         if !self.do_without(&[node]) {
@@ -80,7 +84,8 @@ impl Cluster {
         true
     }
 
-    /// Ends a data server, and deletes its journal, if every promised byte survives that it is lost. Says whether it did.
+    /// Ends a data server, and deletes its journal, if every promised byte survives that it is
+    /// lost. Says whether it did.
     pub(crate) fn lose_journal(&mut self, node: NodeId) -> bool {
         if !self.do_without(&[node]) {
             return false;
@@ -91,14 +96,15 @@ impl Cluster {
         true
     }
 
-    /// Whether a data server has given up: its process ended by itself, or the leader was told that a disk failed.
+    /// Whether a data server has given up: its process ended by itself, or the leader was told that
+    /// a disk failed.
     pub(crate) fn has_given_up(&self, node: NodeId) -> bool {
         let told = self.leader().and_then(|leader| self.status(leader));
         !self.is_up(node) || told.is_some_and(|status| 0 < status.data_servers_failed)
     }
 
-    /// Takes a metadata server's disk away, if all are there and have theirs; it starts again empty when it is started, and an operator has it
-    /// taken in again. Says whether it did.
+    /// Takes a metadata server's disk away, if all are there and have theirs; it starts again empty
+    /// when it is started, and an operator has it taken in again. Says whether it did.
     pub(crate) fn lose_metadata(&mut self, node: NodeId) -> bool {
         if self.readmitting.is_some() || self.newest_state().is_none() {
             return false;
@@ -113,7 +119,8 @@ impl Cluster {
         true
     }
 
-    /// Of each shard what the metadata server knows that has applied most, if all are up: so it has all that a client was promised.
+    /// Of each shard what the metadata server knows that has applied most, if all are up: so it has
+    /// all that a client was promised.
     fn newest_state(&self) -> Option<StateView> {
         let applied = |node| Some((self.applied(node)?, node));
         let there = (0..self.metadata.all).filter(|node| 0 < self.nodes[*node].lives);
@@ -129,7 +136,8 @@ impl Cluster {
         Some(StateView::new(Box::new(SpreadView::new(count, take, key::belongs))))
     }
 
-    /// Stops a node's process, as SIGSTOP does: none of its tasks goes on, and its clock does. Says whether it ran.
+    /// Stops a node's process, as SIGSTOP does: none of its tasks goes on, and its clock does. Says
+    /// whether it ran.
     pub(crate) fn pause_process(&mut self, node: NodeId) -> bool {
         let now_ns = self.world.now_ns();
         let known = &mut self.nodes[node];

@@ -1,7 +1,8 @@
 //! Faults of machines, behind `--faults`: processes that are paused and go on, clocks that are far
 //! wrong, disks of data servers that fail, are silent, are lost or put back from older copies.
 //!
-//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that. Others go away and come back meanwhile.
+//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives
+//! that. Others go away and come back meanwhile.
 
 use env::memory::Broken;
 
@@ -19,7 +20,8 @@ const PAUSE_NS_SHORT: u64 = 12 * SECOND_NS;
 /// For so long behind its pause a server may stay cut off from its like.
 const CUT_NS_MAX: u64 = 5 * SECOND_NS;
 
-/// A copy of a disk is so old when it is put back: what was acknowledged within the last second may be missed (docs/protocol/control.md, Marks).
+/// A copy of a disk is so old when it is put back: what was acknowledged within the last second may
+/// be missed (docs/protocol/control.md, Marks).
 const COPY_NS: (u64, u64) = (2 * SECOND_NS, 20 * SECOND_NS);
 /// For so long a data server may be down whose store was lost or put back.
 const DOWN_NS: (u64, u64) = (SECOND_NS / 10, 6 * SECOND_NS);
@@ -34,7 +36,8 @@ const FAR_FOR_NS: (u64, u64) = (5 * SECOND_NS, 120 * SECOND_NS);
 const LOOK_NS: u64 = SECOND_NS;
 /// For so long a disk answers nothing: less than what a data server bears with, and much more.
 const SILENT_NS: (u64, u64) = (5 * SECOND_NS, 30 * SECOND_NS);
-/// A data server's lease runs out within so long behind its pause; the disk of its heir is lost before.
+/// A data server's lease runs out within so long behind its pause; the disk of its heir is lost
+/// before.
 const HEIR_LOST_NS: (u64, u64) = (SECOND_NS, 4 * SECOND_NS);
 
 impl Nemesis {
@@ -64,8 +67,8 @@ impl Nemesis {
         self.pause(cluster, node)
     }
 
-    /// A process does not run for a while. Half of the metadata servers are cut off from their like until a little later, so that no other
-    /// one tells them what they missed.
+    /// A process does not run for a while. Half of the metadata servers are cut off from their like
+    /// until a little later, so that no other one tells them what they missed.
     fn pause(&mut self, cluster: &mut Cluster, node: NodeId) -> &'static str {
         let ns_max = if self.chance.percent(60) { PAUSE_NS_SHORT } else { PAUSE_NS.1 };
         let pause_ns = self.chance.between(PAUSE_NS.0, ns_max);
@@ -86,7 +89,8 @@ impl Nemesis {
         }
     }
 
-    /// All metadata servers, as when they are on one machine: one of those that led may go on in its term.
+    /// All metadata servers, as when they are on one machine: one of those that led may go on in
+    /// its term.
     pub(super) fn pause_all(&mut self, cluster: &mut Cluster) -> &'static str {
         let pause_ns = self.chance.between(PAUSE_NS.0, PAUSE_NS.1);
         let at_ns = cluster.world.now_ns() + pause_ns;
@@ -102,7 +106,8 @@ impl Nemesis {
         "all metadata servers paused"
     }
 
-    /// What is planted shows: a leader is paused and cut off from its like, who elect another one. Nothing else happens, so that clients are there to see it.
+    /// What is planted shows: a leader is paused and cut off from its like, who elect another one.
+    /// Nothing else happens, so that clients are there to see it.
     pub(super) fn paused_leader(&mut self, cluster: &mut Cluster) -> &'static str {
         let Some(leader) = cluster.leader() else { return "leader not paused: there is none" };
         if !cluster.pause_process(leader) {
@@ -142,7 +147,8 @@ impl Nemesis {
         if off_ns < 0 { "clock far behind" } else { "clock far ahead" }
     }
 
-    /// What is planted: all clocks go by one that is far ahead, and metadata servers believe them from their start on.
+    /// What is planted: all clocks go by one that is far ahead, and metadata servers believe them
+    /// from their start on.
     pub(super) fn all_far_clocks(&mut self, cluster: &mut Cluster) -> &'static str {
         let off_ns = self.far_off_ns().abs();
         for node in 0..self.metadata + cluster.data_nodes() {
@@ -156,7 +162,8 @@ impl Nemesis {
         "all clocks far wrong"
     }
 
-    /// A data server is paused until its lease has run out, and the one that is to take its place loses its disk just before: its lease still counts.
+    /// A data server is paused until its lease has run out, and the one that is to take its place
+    /// loses its disk just before: its lease still counts.
     fn lose_heir(&mut self, cluster: &mut Cluster) -> &'static str {
         let count = cluster.data_nodes();
         let home = self.chance.index(count);
@@ -170,7 +177,8 @@ impl Nemesis {
         "data server paused, and its heir is to be lost"
     }
 
-    /// A data server loses its disk, if every promised byte survives that, and comes back with an empty one.
+    /// A data server loses its disk, if every promised byte survives that, and comes back with an
+    /// empty one.
     pub(super) fn lose_one(&mut self, cluster: &mut Cluster, node: NodeId) {
         if self.spoilt.is_none() && cluster.lose(&[node]) {
             self.later(cluster, DOWN_NS.0, DOWN_NS.1, Mend::Start(node));
@@ -214,7 +222,8 @@ impl Nemesis {
         }
     }
 
-    /// The operator gives a data server whose store was spoilt an empty disk, as soon as nothing hangs on the one that it has.
+    /// The operator gives a data server whose store was spoilt an empty disk, as soon as nothing
+    /// hangs on the one that it has.
     pub(super) fn empty(&mut self, cluster: &mut Cluster, node: NodeId) {
         if cluster.replace_lost(node) {
             cluster.start_process(node);
@@ -224,7 +233,8 @@ impl Nemesis {
         }
     }
 
-    /// A disk that failed and was not replaced is: the server that is to be waited for has another one.
+    /// A disk that failed and was not replaced is: the server that is to be waited for has another
+    /// one.
     pub(crate) fn replace_disk(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.spoilt.take()
             && cluster.replace_lost(node)
@@ -274,7 +284,8 @@ impl Nemesis {
         self.spoilt = None;
     }
 
-    /// The operator gives a data server whose disk has failed another disk, once the cluster says so.
+    /// The operator gives a data server whose disk has failed another disk, once the cluster says
+    /// so.
     pub(super) fn judge(&mut self, cluster: &mut Cluster, node: NodeId) {
         if cluster.has_given_up(node) {
             self.empty(cluster, node);

@@ -152,7 +152,8 @@ impl Directory {
         self.lock().abandoned.push(path);
     }
 
-    /// Removes the files of drafts that were given up. What cannot be removed now goes with the next opening.
+    /// Removes the files of drafts that were given up. What cannot be removed now goes with the
+    /// next opening.
     pub(super) async fn sweep(&self) {
         let abandoned = std::mem::take(&mut self.lock().abandoned);
         for path in abandoned {

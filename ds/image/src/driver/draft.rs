@@ -1,6 +1,8 @@
-//! A file on its way to become an image: a name of its own, and the steps that make it durable under the right one.
+//! A file on its way to become an image: a name of its own, and the steps that make it durable
+//! under the right one.
 //!
-//! INVARIANT: a draft that is dropped leaves no image; its file is removed later, at the latest when the directory is opened.
+//! INVARIANT: a draft that is dropped leaves no image; its file is removed later, at the latest
+//! when the directory is opened.
 //! Spec: docs/formats/image.md §6.
 
 use std::io;
@@ -68,7 +70,8 @@ impl Draft {
         directory.disk.rename(&draft, &path).await?;
         self.name.path = None;
         if let Err(error) = directory.disk.sync_dir(&directory.dir).await {
-            // Nobody is told of a new image that may not be there after a crash. What replaces one has the same bytes.
+            // Nobody is told of a new image that may not be there after a crash. What replaces one
+            // has the same bytes.
             if self.is_new {
                 directory.abandon(path);
                 directory.sweep().await;

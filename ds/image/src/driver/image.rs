@@ -84,11 +84,12 @@ impl Image {
         Ok(Self { opened: Arc::new(Opened { bytes, map }) })
     }
 
-    /// Opens an image whose file is not in a directory of ours. The root vouches for everything that is read of it.
+    /// Opens an image whose file is not in a directory of ours. The root vouches for everything
+    /// that is read of it.
     ///
     /// # Errors
-    /// Any [`OpenError`] but `Absent`; [`FormatError::Foreign`] and [`FormatError::Root`] if it is not the image that has this
-    /// id and root.
+    /// Any [`OpenError`] but `Absent`; [`FormatError::Foreign`] and [`FormatError::Root`] if it is
+    /// not the image that has this id and root.
     pub async fn open(
         bytes: Arc<dyn ImageBytes>,
         image: ImageId,
@@ -111,7 +112,8 @@ impl Image {
         Self { opened: Arc::new(Opened { bytes, map: Arc::clone(&self.opened.map) }) }
     }
 
-    /// What is known of the image as a whole. Its bytes, as parity sees them, are [`ImageInfo::image_bytes`].
+    /// What is known of the image as a whole. Its bytes, as parity sees them, are
+    /// [`ImageInfo::image_bytes`].
     #[must_use]
     pub fn info(&self) -> &ImageInfo {
         self.map().info()
@@ -121,7 +123,8 @@ impl Image {
         &self.opened.map
     }
 
-    /// Where a frame lies in the file; `None` if it is a hole or behind the end. Tells what to rebuild when it is bad.
+    /// Where a frame lies in the file; `None` if it is a hole or behind the end. Tells what to
+    /// rebuild when it is bad.
     #[must_use]
     pub fn stored_frame(&self, frame: u16) -> Option<StoredFrame> {
         self.map().entry_of(frame).map(|entry| self.map().stored_frame(entry))
@@ -132,8 +135,8 @@ impl Image {
         (0..self.map().places().len()).map(|entry| self.map().stored_frame(entry))
     }
 
-    /// Content: `length` bytes from `offset` on, in bytes from the start of the extent, in pieces; fewer only where the
-    /// content ends. Holes are zeros. Reads and verifies whole frames.
+    /// Content: `length` bytes from `offset` on, in bytes from the start of the extent, in pieces;
+    /// fewer only where the content ends. Holes are zeros. Reads and verifies whole frames.
     ///
     /// # Errors
     /// Any [`ReadError`].
@@ -155,8 +158,8 @@ impl Image {
         Ok(pieces)
     }
 
-    /// Bytes of the file as they are, in pieces: for parity, and for who rebuilds another image. Every frame that the range
-    /// touches is verified as a whole, so long ranges cost least.
+    /// Bytes of the file as they are, in pieces: for parity, and for who rebuilds another image.
+    /// Every frame that the range touches is verified as a whole, so long ranges cost least.
     ///
     /// # Errors
     /// Any [`ReadError`].
@@ -195,10 +198,11 @@ impl Image {
         Ok(ImageSum(*sum.finalize().as_bytes()))
     }
 
-    /// Reads everything again and verifies it, down to the content of each frame. Answers the bad frames.
+    /// Reads everything again and verifies it, down to the content of each frame. Answers the bad
+    /// frames.
     ///
-    /// `progress` is called after each piece of the file, [`WALK_READ_BYTES`] or a frame, and waited for: what it waits is
-    /// the walk's pace.
+    /// `progress` is called after each piece of the file, [`WALK_READ_BYTES`] or a frame, and
+    /// waited for: what it waits is the walk's pace.
     ///
     /// # Errors
     /// Any [`VerifyError`].
@@ -245,8 +249,8 @@ impl Image {
         Fetched { from, bytes: self.opened.bytes.read_at(from, length).await.ok() }
     }
 
-    /// The stored bytes of one entry of those fetched, as far as the file goes; not verified yet. If the disk refused to read
-    /// them all, it may still give this one.
+    /// The stored bytes of one entry of those fetched, as far as the file goes; not verified yet.
+    /// If the disk refused to read them all, it may still give this one.
     pub(super) async fn stored(&self, fetched: &Fetched, entry: usize) -> Result<Bytes, FrameFault> {
         let span = self.map().span(&(entry..entry + 1));
         let length = usize::try_from(span.end - span.start).expect("at most a frame");

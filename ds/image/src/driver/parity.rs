@@ -1,7 +1,7 @@
 //! Reads a parity image: its footer, its raw bytes block by block, a walk through everything.
 //!
-//! INVARIANT: no byte of the payload is given out whose block was not compared with its list since it was read; the footer was
-//! checked when the image was opened, and is given out from memory.
+//! INVARIANT: no byte of the payload is given out whose block was not compared with its list since
+//! it was read; the footer was checked when the image was opened, and is given out from memory.
 //! Spec: docs/formats/group.md §4, §5.
 
 use std::fmt;
@@ -41,7 +41,8 @@ impl fmt::Debug for ParityImage {
     }
 }
 
-/// Whether a file ends as parity images do. What is wrong with it otherwise shows when it is opened.
+/// Whether a file ends as parity images do. What is wrong with it otherwise shows when it is
+/// opened.
 pub(super) async fn is_parity(bytes: &dyn ImageBytes) -> Result<bool, OpenError> {
     let file_bytes = bytes.file_bytes().await?;
     let Some(at) = file_bytes.checked_sub(TRAILER_BYTES as u64) else {
@@ -69,8 +70,8 @@ impl ParityImage {
         Ok(Self { opened: Arc::new(Opened { bytes, info, footer, tail }) })
     }
 
-    /// Opens a parity image whose file is not in a directory of ours. What it says of itself is consistent, and no more: whoever
-    /// knows the group compares the sum.
+    /// Opens a parity image whose file is not in a directory of ours. What it says of itself is
+    /// consistent, and no more: whoever knows the group compares the sum.
     ///
     /// # Errors
     /// Any [`OpenError`] but `Absent`; [`FormatError::Foreign`] if it is another image.
@@ -98,7 +99,8 @@ impl ParityImage {
         &self.opened.footer.sums
     }
 
-    /// Bytes of the file as they are, in pieces. Every block that the range touches is verified as a whole.
+    /// Bytes of the file as they are, in pieces. Every block that the range touches is verified as
+    /// a whole.
     ///
     /// # Errors
     /// Any [`ReadError`].
@@ -129,9 +131,11 @@ impl ParityImage {
         Ok(pieces)
     }
 
-    /// Reads everything again and verifies it. Answers the bad blocks; what surrounds them was checked when it was opened.
+    /// Reads everything again and verifies it. Answers the bad blocks; what surrounds them was
+    /// checked when it was opened.
     ///
-    /// `progress` is called after each [`WALK_READ_BYTES`], and waited for: what it waits is the walk's pace.
+    /// `progress` is called after each [`WALK_READ_BYTES`], and waited for: what it waits is the
+    /// walk's pace.
     pub async fn verify<F>(&self, mut progress: impl FnMut(Progress) -> F + Send) -> Vec<BadFrame>
     where
         F: Future<Output = ()> + Send,

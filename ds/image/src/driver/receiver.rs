@@ -1,4 +1,5 @@
-//! Takes in the bytes of an image's file, block by block in any order, and believes none of them until all were verified.
+//! Takes in the bytes of an image's file, block by block in any order, and believes none of them
+//! until all were verified.
 //!
 //! Sealed extents and parity images alike: the end of the file tells which it is.
 
@@ -46,8 +47,9 @@ impl ImageReceiver {
         Self { draft, image, assembly, is_broken: false }
     }
 
-    /// Takes bytes of the file: whole blocks of [`RAW_BLOCK_BYTES`](crate::limits::RAW_BLOCK_BYTES), the last of which may be
-    /// short. A block may come again.
+    /// Takes bytes of the file: whole blocks of
+    /// [`RAW_BLOCK_BYTES`](crate::limits::RAW_BLOCK_BYTES), the last of which may be short. A block
+    /// may come again.
     ///
     /// # Errors
     /// [`ReceiveError::Blocks`], [`ReceiveError::Broken`], [`ReceiveError::Io`].
@@ -69,8 +71,9 @@ impl ImageReceiver {
         self.assembly.missing()
     }
 
-    /// Reads back and verifies everything that came, and makes it an image if it is the expected one. Without `expected` it
-    /// must be *an* image with the right id: who knows the sum should give it. A parity image is refused.
+    /// Reads back and verifies everything that came, and makes it an image if it is the expected
+    /// one. Without `expected` it must be *an* image with the right id: who knows the sum should
+    /// give it. A parity image is refused.
     ///
     /// # Errors
     /// Any [`ReceiveError`] but [`Blocks`](ReceiveError::Blocks). There is then no such image.
@@ -84,7 +87,8 @@ impl ImageReceiver {
         }
     }
 
-    /// As [`finish`](Self::finish), for whatever the file is. `expected` is BLAKE3 of the whole file, of parity as well.
+    /// As [`finish`](Self::finish), for whatever the file is. `expected` is BLAKE3 of the whole
+    /// file, of parity as well.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).

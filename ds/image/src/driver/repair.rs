@@ -1,6 +1,8 @@
-//! Writes an image again where frames of it are bad: good ones are copied, bad ones come from the caller.
+//! Writes an image again where frames of it are bad: good ones are copied, bad ones come from the
+//! caller.
 //!
-//! INVARIANT: the new file has the root of the old one; every frame in it was compared with its hash.
+//! INVARIANT: the new file has the root of the old one; every frame in it was compared with its
+//! hash.
 
 use std::collections::BTreeMap;
 

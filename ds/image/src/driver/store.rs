@@ -1,4 +1,5 @@
-//! A directory of images, for its users: opens, writes, receives, repairs, deletes and lists images.
+//! A directory of images, for its users: opens, writes, receives, repairs, deletes and lists
+//! images.
 //!
 //! Spec: docs/formats/image.md §6.
 
@@ -93,7 +94,8 @@ impl fmt::Debug for ImageStore {
 impl ImageStore {
     /// Opens a directory, makes it if it is absent, and removes what was not finished in it.
     ///
-    /// Looks at names and lengths only: an image that was damaged meanwhile is found when it is opened or verified.
+    /// Looks at names and lengths only: an image that was damaged meanwhile is found when it is
+    /// opened or verified.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -131,8 +133,8 @@ impl ImageStore {
         Ok(ImageWriter::new(draft, identity)?)
     }
 
-    /// Begins an image whose file's bytes come from elsewhere, `image_bytes` in all. It is there when
-    /// [`ImageReceiver::finish`] has answered.
+    /// Begins an image whose file's bytes come from elsewhere, `image_bytes` in all. It is there
+    /// when [`ImageReceiver::finish`] has answered.
     ///
     /// # Errors
     /// Any [`CreateError`].
@@ -142,8 +144,8 @@ impl ImageStore {
         Ok(ImageReceiver::new(draft, image, assembly))
     }
 
-    /// As [`receive`](Self::receive), for an image that is here: what comes takes its place, and not before it was verified.
-    /// Its file may be damaged, or gone.
+    /// As [`receive`](Self::receive), for an image that is here: what comes takes its place, and
+    /// not before it was verified. Its file may be damaged, or gone.
     ///
     /// # Errors
     /// Any [`CreateError`]; `Busy` also if there is no such image.
@@ -153,8 +155,8 @@ impl ImageStore {
         Ok(ImageReceiver::new(draft, image, assembly))
     }
 
-    /// Bytes of the image's file, as the disk says now; `None` if it surely has no such file. What the directory held
-    /// when it was opened does not count.
+    /// Bytes of the image's file, as the disk says now; `None` if it surely has no such file. What
+    /// the directory held when it was opened does not count.
     ///
     /// # Errors
     /// What the disk said: it may be there.
@@ -211,8 +213,9 @@ impl ImageStore {
         self.directory.lock().images.contains_key(&image)
     }
 
-    /// Writes an image again, from its good frames and from `given`: stored bytes of others, by frame number. The new file has
-    /// the bytes that the old one once had, and replaces it. An [`Image`] opened before still reads the old file.
+    /// Writes an image again, from its good frames and from `given`: stored bytes of others, by
+    /// frame number. The new file has the bytes that the old one once had, and replaces it. An
+    /// [`Image`] opened before still reads the old file.
     ///
     /// # Errors
     /// Any [`RepairError`].
@@ -227,8 +230,8 @@ impl ImageStore {
         }
     }
 
-    /// Removes an image; durable when it returns. Who has it open can read on. One whose file has gone by itself is removed
-    /// like any other.
+    /// Removes an image; durable when it returns. Who has it open can read on. One whose file has
+    /// gone by itself is removed like any other.
     ///
     /// # Errors
     /// Any [`DeleteError`].
@@ -245,7 +248,8 @@ impl ImageStore {
         Ok(self.directory.disk.sync_dir(&self.directory.dir).await?)
     }
 
-    /// Images by ascending id, those behind `after`: at most [`LIST_MAX`], so an answer with fewer is the last.
+    /// Images by ascending id, those behind `after`: at most [`LIST_MAX`], so an answer with fewer
+    /// is the last.
     #[must_use]
     pub fn list(&self, after: Option<ImageId>) -> Vec<ImageEntry> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,6 +1,7 @@
 //! Writes an image, front to back, as its content comes.
 //!
-//! Memory: a frame, its compressed form, the index so far, and up to [`WRITE_BYTES`] (and a frame) that were not written yet.
+//! Memory: a frame, its compressed form, the index so far, and up to [`WRITE_BYTES`] (and a frame)
+//! that were not written yet.
 
 use std::fmt;
 use std::io;
@@ -47,8 +48,8 @@ impl ImageWriter {
         Ok(Self { encoder, output, is_broken: false })
     }
 
-    /// Appends content that begins at `offset`, in bytes from the start of the extent. What lies between the end of the last
-    /// write and `offset` is a hole.
+    /// Appends content that begins at `offset`, in bytes from the start of the extent. What lies
+    /// between the end of the last write and `offset` is a hole.
     ///
     /// # Errors
     /// Any [`WriteError`].
@@ -72,7 +73,8 @@ impl ImageWriter {
         Ok(())
     }
 
-    /// Ends the content at `content_bytes` and makes the image durable. It is there when this has answered `Ok`.
+    /// Ends the content at `content_bytes` and makes the image durable. It is there when this has
+    /// answered `Ok`.
     ///
     /// # Errors
     /// Any [`FinishError`].

@@ -29,7 +29,8 @@ pub(crate) fn encode(identity: &Identity) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-/// Whether an image may have this id: zeros are an absent member of a group (docs/formats/group.md §3).
+/// Whether an image may have this id: zeros are an absent member of a group (docs/formats/group.md
+/// §3).
 ///
 /// # Errors
 /// [`FormatError::Field`].

@@ -1,6 +1,7 @@
 //! The entries of the stored frames, and where they say that the frames lie.
 //!
-//! INVARIANT: the places of a decoded index ascend, do not overlap, and leave no gap between header and index.
+//! INVARIANT: the places of a decoded index ascend, do not overlap, and leave no gap between header
+//! and index.
 //! Spec: docs/formats/image.md §3, §5.
 
 use super::{FormatError, Part, u16_at, u32_at};

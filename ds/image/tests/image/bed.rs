@@ -1,4 +1,5 @@
-//! What the tests share: a store over a disk in memory, content to seal, and the ways to look at an image.
+//! What the tests share: a store over a disk in memory, content to seal, and the ways to look at an
+//! image.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Power cut at every write and every flush of a script: what was acknowledged is there, what is there is whole.
+//! Power cut at every write and every flush of a script: what was acknowledged is there, what is
+//! there is whole.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +16,8 @@ use crate::bed::{DIR, content, file_bytes, id, identity, mixed, noise, open, pat
 /// What a script was told, and so what must hold after a crash.
 #[derive(Clone, Default, Debug)]
 struct Told {
-    /// Images that are there, or may be: with their content, and whether the last act on them was acknowledged.
+    /// Images that are there, or may be: with their content, and whether the last act on them was
+    /// acknowledged.
     images: BTreeMap<ImageId, (Vec<u8>, bool)>,
     /// Acts that were acknowledged.
     acts: usize,
@@ -116,7 +118,8 @@ async fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
     // Each act has its steps, or the script did not do what it should.
     assert!(acts_seen.is_sorted() && acts_seen.ends_with(&[5]), "{acts_seen:?}");
     assert!((1..5).all(|acts| acts_seen.contains(&acts)), "{acts_seen:?}");
-    // Writes: 3, 1, 1 and two blocks; for each of the four the file and the directory are synced, and once for the delete.
+    // Writes: 3, 1, 1 and two blocks; for each of the four the file and the directory are synced,
+    // and once for the delete.
     assert_eq!(cut, 3 + 1 + 1 + 2 + 4 * 2 + 1);
 }
 

@@ -22,7 +22,8 @@ async fn frame_at(store: &ImageStore, at: u64) -> Option<u16> {
     image.stored_frames().find(of).map(|stored| stored.frame)
 }
 
-/// Each bit of a small image, on its own: in a frame it is that frame which is bad, elsewhere nothing opens.
+/// Each bit of a small image, on its own: in a frame it is that frame which is bad, elsewhere
+/// nothing opens.
 #[tokio::test]
 async fn every_changed_bit_is_noticed() {
     let disk = MemoryDisk::new();

@@ -1,4 +1,5 @@
-//! The directory: names, claims, listings, what is left of what was given up, a full or failing disk.
+//! The directory: names, claims, listings, what is left of what was given up, a full or failing
+//! disk.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

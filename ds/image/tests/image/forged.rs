@@ -1,4 +1,5 @@
-//! Images built from their page (docs/formats/image.md), not with the crate's own code, with right checksums over any fields.
+//! Images built from their page (docs/formats/image.md), not with the crate's own code, with right
+//! checksums over any fields.
 
 use crc_fast::{CrcAlgorithm, checksum};
 

@@ -1,4 +1,5 @@
-//! Bytes that must never change: what is written today, and what was written once must stay readable.
+//! Bytes that must never change: what is written today, and what was written once must stay
+//! readable.
 
 use bytes::Bytes;
 use ds_image::ImageSum;

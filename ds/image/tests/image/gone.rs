@@ -1,4 +1,5 @@
-//! Images whose file is damaged beyond reading, or gone: what the disk says, and making them anew in their place.
+//! Images whose file is damaged beyond reading, or gone: what the disk says, and making them anew
+//! in their place.
 //!
 //! Spec: docs/formats/image.md §6.
 

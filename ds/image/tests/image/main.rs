@@ -1,4 +1,5 @@
-//! Images through their public door: over a disk in memory that crashes and corrupts, and over a real one.
+//! Images through their public door: over a disk in memory that crashes and corrupts, and over a
+//! real one.
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 

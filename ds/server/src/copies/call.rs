@@ -1,6 +1,7 @@
 //! Calls about copies: records to a backup, words to a metadata server.
 //!
-//! A record that is sent beside a WRITE is its own task: it ends, and is counted, whatever becomes of the request.
+//! A record that is sent beside a WRITE is its own task: it ends, and is counted, whatever becomes
+//! of the request.
 //!
 //! Spec: docs/protocol/replicate.md §1, §3.
 
@@ -74,7 +75,8 @@ impl ExtentCopies {
         self.send_line(core, &Line { act: Act::Write, sequence, offset, data: data.clone() }, stable)
     }
 
-    /// Sends a CUT to every backup that can take it; for the others it is missing. It counts as in flight until it is answered.
+    /// Sends a CUT to every backup that can take it; for the others it is missing. It counts as in
+    /// flight until it is answered.
     pub(crate) fn send_cut(self: &Arc<Self>, core: &Arc<Core>, sequence: u64, keep_bytes: u32) {
         let line = Line { act: Act::Cut, sequence, offset: keep_bytes, data: Bytes::new() };
         // Settling waits for the answers.

@@ -66,8 +66,8 @@ impl ExtentCopies {
                     state.driven = false;
                     let is_news = opens || full || state.deposed;
                     drop(state);
-                    // A waiter that is woken kicks again: without news it would wait for records in flight by
-                    // keeping a processor busy. Their answers wake it.
+                    // A waiter that is woken kicks again: without news it would wait for records in
+                    // flight by keeping a processor busy. Their answers wake it.
                     if is_news {
                         self.changed.notify_waiters();
                     }
@@ -94,8 +94,8 @@ impl ExtentCopies {
         }
     }
 
-    /// Who writes is told that a backup has no room, and may never write again. What the backup lacks would stay different there, so it is told
-    /// when it has room.
+    /// Who writes is told that a backup has no room, and may never write again. What the backup
+    /// lacks would stay different there, so it is told when it has room.
     fn try_again_later(self: &Arc<Self>, core: &Arc<Core>) {
         if std::mem::replace(&mut self.state.lock().again_due, true) {
             return;
@@ -306,7 +306,8 @@ impl ExtentCopies {
                 let mut state = self.state.lock();
                 state.take(&Told::by_metadata(&set));
                 match state.members.iter_mut().find(|one| one.server == server) {
-                    // Nothing can be changed now: there may be no other server, or this one has no lease yet.
+                    // Nothing can be changed now: there may be no other server, or this one has no
+                    // lease yet.
                     Some(member) if word != Word::Ask && (member.since, member.filling) == before => {
                         member.kept();
                         Went::Wrong

@@ -1,6 +1,8 @@
-//! Images and the copies of an extent: the set in force before one is sealed, and having every backup say an image.
+//! Images and the copies of an extent: the set in force before one is sealed, and having every
+//! backup say an image.
 //!
-//! INVARIANT: what [`ExtentCopies::say_image`] and [`ExtentCopies::use_image`] have answered is on the stable storage of every backup of the set of that epoch.
+//! INVARIANT: what [`ExtentCopies::say_image`] and [`ExtentCopies::use_image`] have answered is on
+//! the stable storage of every backup of the set of that epoch.
 //! Spec: docs/protocol/seal.md §1, §4.
 
 use std::sync::Arc;
@@ -54,7 +56,8 @@ pub(crate) async fn ask_as_backup(core: &Core, extent: ExtentId) -> Option<CopyS
 }
 
 impl ExtentCopies {
-    /// Says everything to a backup again, above what it has, and waits until that is on its stable storage.
+    /// Says everything to a backup again, above what it has, and waits until that is on its stable
+    /// storage.
     ///
     /// # Errors
     /// Any [`SettleError`]; `Late` also if it is none of the set.
@@ -75,11 +78,12 @@ impl ExtentCopies {
         self.settle(core, core.store.sequence(self.id), SETTLE_MS_MAX).await
     }
 
-    /// Has every backup say the image in place of everything up to `sequence`, if the set still has this epoch.
+    /// Has every backup say the image in place of everything up to `sequence`, if the set still has
+    /// this epoch.
     ///
     /// # Errors
-    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is another one; `OtherImage` if one
-    /// goes on with another image.
+    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is
+    /// another one; `OtherImage` if one goes on with another image.
     pub(crate) async fn say_image(
         self: &Arc<Self>,
         core: &Arc<Core>,
@@ -88,7 +92,8 @@ impl ExtentCopies {
         image: &ImageRef,
     ) -> Result<(), SettleError> {
         self.opened(core).await?;
-        // They have all that the image stands for, so whoever of them becomes home gives sequences above it.
+        // They have all that the image stands for, so whoever of them becomes home gives sequences
+        // above it.
         self.settle(core, sequence, SETTLE_MS_MAX).await?;
         let backups = self.backups_at(epoch)?;
         let says = backups.iter().map(async |(server, instance)| {
@@ -115,10 +120,11 @@ impl ExtentCopies {
         if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
     }
 
-    /// Sees that every backup uses the image that the journal here uses, if the set still has this epoch. Whoever does not is told everything again.
+    /// Sees that every backup uses the image that the journal here uses, if the set still has this
+    /// epoch. Whoever does not is told everything again.
     ///
-    /// The IMAGE is not sent: its sequence here may be one that an overlay gave to this server when it was a backup, and another backup then has acts
-    /// below it that the image has not.
+    /// The IMAGE is not sent: its sequence here may be one that an overlay gave to this server when
+    /// it was a backup, and another backup then has acts below it that the image has not.
     ///
     /// # Errors
     /// As [`say_image`](Self::say_image).

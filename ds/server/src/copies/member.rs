@@ -1,10 +1,12 @@
-//! One backup of one extent, as its home sees it: what it surely has, what it may lack, and what to do next.
+//! One backup of one extent, as its home sees it: what it surely has, what it may lack, and what to
+//! do next.
 //!
-//! Pure: calls are made elsewhere, and what comes of them is told here. A record is known by its sequence.
+//! Pure: calls are made elsewhere, and what comes of them is told here. A record is known by its
+//! sequence.
 //!
-//! INVARIANT: a sequence that was given out and is not known to be on the backup's stable storage is at or above one of
-//! `missing_from`, `telling_from`, `unsynced_from`, `flushing_from`, or is in flight; or everything is to be said again
-//! (`overlay`).
+//! INVARIANT: a sequence that was given out and is not known to be on the backup's stable storage
+//! is at or above one of `missing_from`, `telling_from`, `unsynced_from`, `flushing_from`, or is in
+//! flight; or everything is to be said again (`overlay`).
 //! Spec: docs/protocol/replicate.md §2.
 
 use std::collections::BTreeSet;
@@ -79,7 +81,8 @@ fn lower(place: &mut Option<u64>, sequence: u64) {
 }
 
 impl Member {
-    /// A backup that is named for the first time. `joins_late` if the home has taken writes without it.
+    /// A backup that is named for the first time. `joins_late` if the home has taken writes without
+    /// it.
     pub(crate) fn new(server: DataServerId, since: Epoch, filling: bool, joins_late: bool) -> Self {
         Self {
             server,
@@ -246,7 +249,8 @@ impl Member {
             Fault::Full => self.full = true,
             Fault::Restarted => self.detach(),
             Fault::Unreadable => {}
-            // What the journal here says is hidden there: only saying everything again, above it, helps.
+            // What the journal here says is hidden there: only saying everything again, above it,
+            // helps.
             Fault::OtherImage if matches!(step, Step::Delta { .. }) => self.say_again(),
             Fault::OtherImage => {}
             Fault::Silent => {
@@ -273,7 +277,8 @@ impl Member {
         self.idle_since_ms = None;
     }
 
-    /// Whether every record up to `sequence` is on the backup's stable storage, and the metadata servers know of it.
+    /// Whether every record up to `sequence` is on the backup's stable storage, and the metadata
+    /// servers know of it.
     pub(crate) fn is_stable(&self, sequence: u64) -> bool {
         let above = |place: Option<u64>| place.is_none_or(|from| sequence < from);
         self.attached.is_some()

@@ -1,4 +1,5 @@
-//! The copies of extents that this server is home of, as far as they are known: who keeps them, and how far each is.
+//! The copies of extents that this server is home of, as far as they are known: who keeps them, and
+//! how far each is.
 //!
 //! Decides what is stable and what may begin. Calls no other server.
 //!
@@ -85,7 +86,8 @@ impl CopyTable {
         gone.changed.notify_waiters();
     }
 
-    /// The extent was not ours below `epoch`, or is not any more: what was known of its copies then is worth nothing.
+    /// The extent was not ours below `epoch`, or is not any more: what was known of its copies then
+    /// is worth nothing.
     pub(crate) fn forget_below(&self, extent: ExtentId, epoch: Epoch) {
         let mut known = self.known.lock();
         let is_old = |entry: &Arc<ExtentCopies>| entry.state.lock().epoch < epoch;
@@ -144,11 +146,14 @@ impl State {
         let (mut members, mut joined) = (Vec::with_capacity(told.backups.len()), false);
         for &(server, since, filling) in &told.backups {
             let known = self.members.iter().position(|one| {
-                // A backup that left and came back is another one: it was told to forget everything in between.
+                // A backup that left and came back is another one: it was told to forget everything
+                // in between.
                 let same_stay = match since {
-                    // By a handle we know nothing of since when, but that it was there at our epoch.
+                    // By a handle we know nothing of since when, but that it was there at our
+                    // epoch.
                     Some(since) => one.since == since || (one.since == Epoch(0) && since <= self.epoch),
-                    // Only we can have said that it was filled, so one that holds everything never left.
+                    // Only we can have said that it was filled, so one that holds everything never
+                    // left.
                     None => !filling,
                 };
                 one.server == server && same_stay

@@ -1,7 +1,8 @@
 //! Asks a metadata server whether layouts are held: many questions in one call, one call at a time.
 //!
-//! Requests that wait for an answer look into the table again whenever a call was answered, or came to nothing: then they ask again,
-//! and the next call is made after a pause. What READs ask metadata servers (`metadata.rs`) holds none of these calls up.
+//! Requests that wait for an answer look into the table again whenever a call was answered, or came
+//! to nothing: then they ask again, and the next call is made after a pause. What READs ask
+//! metadata servers (`metadata.rs`) holds none of these calls up.
 //!
 //! Spec: docs/protocol/control.md §7.
 
@@ -15,8 +16,8 @@ use super::{Judged, Question};
 use crate::core::Core;
 use crate::limits::{HELD_PAUSE_MS, HELD_WAIT_MS_MAX};
 
-/// Whether a client's handle that is so many steps old is good; `false` says that it was waited for and that everything is to be
-/// looked at again.
+/// Whether a client's handle that is so many steps old is good; `false` says that it was waited for
+/// and that everything is to be looked at again.
 ///
 /// # Errors
 /// STALE if its layout ended; JUKEBOX if no metadata server tells, or too much is to be asked.

@@ -1,6 +1,8 @@
-//! Content of images, wherever it is: read here, from another data server, or computed from the group.
+//! Content of images, wherever it is: read here, from another data server, or computed from the
+//! group.
 //!
-//! INVARIANT: content that comes out was compared with the hashes that the image's root vouches for.
+//! INVARIANT: content that comes out was compared with the hashes that the image's root vouches
+//! for.
 //! Spec: docs/protocol/seal.md §5.
 
 use std::io;
@@ -50,7 +52,8 @@ impl ImageBytes for Nowhere {
 }
 
 impl Images {
-    /// Content of an image that the journal names, or the log: `length` bytes from `offset` on, all of them within it.
+    /// Content of an image that the journal names, or the log: `length` bytes from `offset` on, all
+    /// of them within it.
     pub(crate) async fn content(
         self: &Arc<Self>,
         image: &ImageRef,
@@ -93,7 +96,8 @@ impl Images {
         read.ok()
     }
 
-    /// From another server, or computed. What was remembered of the group may be old: then it is asked for once more.
+    /// From another server, or computed. What was remembered of the group may be old: then it is
+    /// asked for once more.
     async fn elsewhere(
         self: &Arc<Self>,
         image: &ImageRef,
@@ -162,7 +166,8 @@ impl Images {
         read.inspect_err(|error| tracing::debug!(image = %image.image, %error, "not there")).ok()
     }
 
-    /// An image that is read through such bytes. What surrounds its frames is the same wherever it came from.
+    /// An image that is read through such bytes. What surrounds its frames is the same wherever it
+    /// came from.
     async fn lost_image(&self, bytes: Arc<dyn ImageBytes>, image: &ImageRef) -> Result<Image, OpenError> {
         if let Some(known) = self.lost.lock().get(&image.image)
             && known.info().root.0 == image.root

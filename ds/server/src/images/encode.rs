@@ -1,7 +1,8 @@
-//! ENCODE: makes the parity of a group, window by window, and has each parity image put where it belongs.
+//! ENCODE: makes the parity of a group, window by window, and has each parity image put where it
+//! belongs.
 //!
-//! INVARIANT: it is answered only if each member was what its home vouched for, and each parity image is on stable storage and was
-//! read back. Otherwise nothing that was made is in any group.
+//! INVARIANT: it is answered only if each member was what its home vouched for, and each parity
+//! image is on stable storage and was read back. Otherwise nothing that was made is in any group.
 //! Spec: docs/protocol/seal.md §3; docs/formats/group.md §6.
 
 use std::sync::Arc;

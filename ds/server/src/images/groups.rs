@@ -1,6 +1,7 @@
 //! Which group an image is in, as the metadata servers last said.
 //!
-//! INVARIANT: a group from here may have moved since: whoever finds nothing where it says forgets it and asks again.
+//! INVARIANT: a group from here may have moved since: whoever finds nothing where it says forgets
+//! it and asks again.
 //! Spec: docs/protocol/seal.md §5.
 
 use std::sync::Arc;

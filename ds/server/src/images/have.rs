@@ -1,6 +1,7 @@
 //! HAVE: which images have a file here, as the disk says now.
 //!
-//! INVARIANT: false is answered only of what the disk surely does not have, at that length, by the server that was meant.
+//! INVARIANT: false is answered only of what the disk surely does not have, at that length, by the
+//! server that was meant.
 //! Spec: docs/protocol/seal.md §10.
 
 use ds_image::ImageId;
@@ -28,7 +29,8 @@ async fn is_there(images: &Images, held: &HeldImage) -> bool {
     if looks_there(images, held).await {
         return true;
     }
-    // What is being made now is not missing. Whoever was making it a moment ago has given it its name by now.
+    // What is being made now is not missing. Whoever was making it a moment ago has given it its
+    // name by now.
     if images.dir.is_claimed(image) || looks_there(images, held).await {
         return true;
     }

@@ -1,6 +1,8 @@
-//! Writes the bad frames of an image here anew, from its group: beside what was asked for, one at a time; and for the scrub.
+//! Writes the bad frames of an image here anew, from its group: beside what was asked for, one at a
+//! time; and for the scrub.
 //!
-//! INVARIANT: the image that replaces a damaged one has its root; every frame in it was compared with its hash.
+//! INVARIANT: the image that replaces a damaged one has its root; every frame in it was compared
+//! with its hash.
 //! Spec: docs/formats/image.md §6; docs/formats/group.md §6.
 
 use std::collections::BTreeMap;

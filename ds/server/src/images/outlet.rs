@@ -1,6 +1,8 @@
-//! Where an image that is being made goes, front to back: into the directory here, or to another server.
+//! Where an image that is being made goes, front to back: into the directory here, or to another
+//! server.
 //!
-//! INVARIANT: what [`Outlet::end`] has answered is on stable storage, and was read back and compared with what was put.
+//! INVARIANT: what [`Outlet::end`] has answered is on stable storage, and was read back and
+//! compared with what was put.
 //! Spec: docs/protocol/seal.md §3.
 
 use std::sync::Arc;
@@ -62,7 +64,8 @@ impl Outlet {
         Ok(Self::to(images, image, file_bytes, to))
     }
 
-    /// Begins an image of `file_bytes` here. One that is here already is no good, and its place is taken.
+    /// Begins an image of `file_bytes` here. One that is here already is no good, and its place is
+    /// taken.
     pub(super) async fn begin_anew(
         images: &Arc<Images>,
         image: ImageId,

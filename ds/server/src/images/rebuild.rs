@@ -1,7 +1,8 @@
-//! REBUILD: makes an image of a group here again: as it is where it was, or from as many others as it takes.
+//! REBUILD: makes an image of a group here again: as it is where it was, or from as many others as
+//! it takes.
 //!
-//! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the group's. One that is damaged stays as
-//! it is until its better self is on stable storage.
+//! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the
+//! group's. One that is damaged stays as it is until its better self is on stable storage.
 //! Spec: docs/protocol/seal.md §6, §10; docs/formats/group.md §6.
 
 use std::collections::HashSet;
@@ -91,7 +92,8 @@ pub(crate) async fn make_again(core: &Core, group: &Group, slot: usize) -> Resul
     made
 }
 
-/// Copies the image from where it was, if it can be read there: of a server that is to be empty. True if it is here and right.
+/// Copies the image from where it was, if it can be read there: of a server that is to be empty.
+/// True if it is here and right.
 async fn copy(core: &Core, group: &Group, slot: usize) -> Result<bool, Refusal> {
     let (images, shape) = (&core.images, group.shape());
     let Some(from) = group.homes()[slot].filter(|from| images.directory.own() != Some(*from)) else {

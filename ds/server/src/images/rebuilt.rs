@@ -1,6 +1,8 @@
-//! Bytes of an image that nobody has: computed from the same range of as many others of its group as it takes.
+//! Bytes of an image that nobody has: computed from the same range of as many others of its group
+//! as it takes.
 //!
-//! INVARIANT: nothing that was computed is believed: whoever reads compares it with the image's own hashes.
+//! INVARIANT: nothing that was computed is believed: whoever reads compares it with the image's own
+//! hashes.
 //! Spec: docs/protocol/seal.md §5; docs/formats/group.md §2.3, §6.
 
 use std::collections::HashSet;
@@ -76,7 +78,8 @@ impl ImageBytes for RebuiltBytes {
 }
 
 impl Work {
-    /// Computes a range that fits a window. A source that gives nothing is left out, and another one taken.
+    /// Computes a range that fits a window. A source that gives nothing is left out, and another
+    /// one taken.
     async fn window(&self, range: Range<u64>) -> io::Result<Bytes> {
         loop {
             let sources = sources(&self.images, &self.group, self.slot, &self.bad.lock());
@@ -118,7 +121,8 @@ impl Work {
     }
 }
 
-/// Slots to compute another one from, best ones first: what is here, then who answers, then who did not a moment ago.
+/// Slots to compute another one from, best ones first: what is here, then who answers, then who did
+/// not a moment ago.
 pub(super) fn sources(images: &Images, group: &Group, missing: usize, bad: &HashSet<usize>) -> Vec<usize> {
     let own = images.directory.own();
     let rank = |slot: &usize| {

@@ -22,7 +22,8 @@ use crate::limits::{IMAGE_CALL_MS_MAX, SILENT_MS};
 use crate::link::AskError;
 
 impl Images {
-    /// Bytes of an image's file from the server that has it, this one perhaps. At most [`IMAGE_DATA_BYTES_MAX`].
+    /// Bytes of an image's file from the server that has it, this one perhaps. At most
+    /// [`IMAGE_DATA_BYTES_MAX`].
     pub(crate) async fn fetch(
         &self,
         server: DataServerId,

@@ -1,6 +1,7 @@
 //! What other data servers ask: bytes of an image, and to take one in.
 //!
-//! INVARIANT: an image that is taken in is read back and compared with its sum before END_IMAGE is answered.
+//! INVARIANT: an image that is taken in is read back and compared with its sum before END_IMAGE is
+//! answered.
 //! Spec: docs/protocol/seal.md §3, §5.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! COMMIT.
 //!
-//! Whatever range is named, all of the extent is made stable, here and on its backups: the journals sync as a whole, and one sync
-//! serves everybody who waits for one.
+//! Whatever range is named, all of the extent is made stable, here and on its backups: the journals
+//! sync as a whole, and one sync serves everybody who waits for one.
 //!
 //! Spec: RFC 1813 §3.3.21; docs/protocol/replicate.md §2; docs/protocol/seal.md §12.
 

@@ -1,13 +1,16 @@
 //! READ.
 //!
-//! What lies below the file's end and was never written reads as zeros. Where the file ends, this server knows a lower bound
-//! of: the larger of the end of what it holds and the size in the handle, or, if the handle is older than a CUT, the point of
-//! that cut. A range that reaches beyond is answered only after the metadata server has said where the file ends now.
+//! What lies below the file's end and was never written reads as zeros. Where the file ends, this
+//! server knows a lower bound of: the larger of the end of what it holds and the size in the
+//! handle, or, if the handle is older than a CUT, the point of that cut. A range that reaches
+//! beyond is answered only after the metadata server has said where the file ends now.
 //!
-//! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, and layouts for reading outlive the growth of a file; so `eof` is
-//! said only of an end that was asked for after the READ came. One without bytes and without `eof` is an I/O error to the client.
+//! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, and layouts for reading outlive
+//! the growth of a file; so `eof` is said only of an end that was asked for after the READ came.
+//! One without bytes and without `eof` is an I/O error to the client.
 //!
-//! Bytes that the journal cannot give are fetched from a replica while the client waits, and are good here afterwards.
+//! Bytes that the journal cannot give are fetched from a replica while the client waits, and are
+//! good here afterwards.
 //!
 //! Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §6.
 
@@ -25,7 +28,8 @@ use crate::core::Core;
 use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
 use crate::{metadata, reader, restore, status};
 
-/// Carries out a READ. The room that its bytes take is the answer's, until the client has taken them.
+/// Carries out a READ. The room that its bytes take is the answer's, until the client has taken
+/// them.
 ///
 /// # Errors
 /// The status that says why not.

@@ -1,7 +1,7 @@
 //! WRITE.
 //!
-//! The data go from the call's buffer into the journal, and to the backups, as they are. An answer says FILE_SYNC for everything that
-//! was asked to be stable: there is no half-stable here.
+//! The data go from the call's buffer into the journal, and to the backups, as they are. An answer
+//! says FILE_SYNC for everything that was asked to be stable: there is no half-stable here.
 //!
 //! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2; docs/protocol/seal.md §8, §12.
 
@@ -47,7 +47,8 @@ async fn keep(
     data: Bytes,
     stability: Stability,
 ) -> Result<(), Nfsstat3> {
-    // First: who is not home any more must not tell those who are, at the epoch of an old handle, what it has forgotten.
+    // First: who is not home any more must not tell those who are, at the epoch of an old handle,
+    // what it has forgotten.
     let is_from_before =
         core.store.check_copies(handle.extent, handle.epoch).map_err(|error| failed(core, &error))?;
     if is_from_before {
@@ -84,7 +85,8 @@ async fn keep(
     thaw::may_promise(core, handle.extent).await.map_err(status::of_settling)
 }
 
-/// Gives a WRITE its place, once a metadata server knows that something lies above the image below it, if there is one.
+/// Gives a WRITE its place, once a metadata server knows that something lies above the image below
+/// it, if there is one.
 async fn admit(core: &Arc<Core>, handle: &DsHandle, offset: u32, length: u32) -> Result<Ticket, Nfsstat3> {
     for _ in 0..THAW_IMAGES_MAX {
         let ticket = core.store.admit(handle.extent, handle.epoch, offset, length).await;

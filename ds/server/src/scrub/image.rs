@@ -1,8 +1,8 @@
-//! One image: what is wrong with it, and making it good: a few frames from its group, or all of it; or giving it up where nobody needs
-//! it.
+//! One image: what is wrong with it, and making it good: a few frames from its group, or all of it;
+//! or giving it up where nobody needs it.
 //!
-//! INVARIANT: a file is replaced by one whose sum is the group's, or deleted because no group has it and no journal uses it; else
-//! it stays as it is.
+//! INVARIANT: a file is replaced by one whose sum is the group's, or deleted because no group has
+//! it and no journal uses it; else it stays as it is.
 //! Spec: docs/protocol/seal.md §10; docs/formats/image.md §5.
 
 use std::io;
@@ -178,7 +178,8 @@ impl Scrub {
         }
     }
 
-    /// Deletes an image that no group has here, as of a question after `moment`, and that the journal does not need.
+    /// Deletes an image that no group has here, as of a question after `moment`, and that the
+    /// journal does not need.
     async fn give_up(&self, image: ImageId, trouble: &Trouble, moment: u64) -> Result<(), NotMade> {
         let (core, images) = (&self.core, &self.core.images);
         // A disk that does not read now may read later, and the file may be good.

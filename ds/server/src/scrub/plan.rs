@@ -1,12 +1,14 @@
-//! What to check next, and when: decided from the time, from what there is, and from how far the scrub is. Reads nothing.
+//! What to check next, and when: decided from the time, from what there is, and from how far the
+//! scrub is. Reads nothing.
 //!
-//! A round goes through the images in the order of their ids, then through the extents of the journal in theirs, spread over the whole
-//! period: each piece that was read is followed by a pause as long as it takes to end the rest in the time that is left. Whoever fell
-//! behind (clients waited, the server was off) goes faster then, up to a bound. What was bad and could not be made good is looked at
-//! again in between.
+//! A round goes through the images in the order of their ids, then through the extents of the
+//! journal in theirs, spread over the whole period: each piece that was read is followed by a pause
+//! as long as it takes to end the rest in the time that is left. Whoever fell behind (clients
+//! waited, the server was off) goes faster then, up to a bound. What was bad and could not be made
+//! good is looked at again in between.
 //!
-//! INVARIANT: pauses add up to at least the time that the bytes would take at the bound. A clock that jumps makes a round longer or
-//! shorter, once, and the pace never higher than that.
+//! INVARIANT: pauses add up to at least the time that the bytes would take at the bound. A clock
+//! that jumps makes a round longer or shorter, once, and the pace never higher than that.
 //! Spec: docs/protocol/seal.md §10; docs/formats/scrub.md.
 
 use std::collections::BTreeMap;
@@ -110,7 +112,8 @@ impl Plan {
         u32::try_from(parts.min(99)).expect("at most 99")
     }
 
-    /// Decides what to do now. What is looked at again takes turns with what comes next: neither waits for the other's end.
+    /// Decides what to do now. What is looked at again takes turns with what comes next: neither
+    /// waits for the other's end.
     pub(crate) fn step(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         self.anchor(now.unix_ns);
         let due = self.again.iter().map(|(target, (_, due_ms))| (*due_ms, *target)).min();
@@ -200,7 +203,8 @@ impl Plan {
         }
     }
 
-    /// Somebody found this bad: it is next, unless it is known to be bad and is looked at again anyway.
+    /// Somebody found this bad: it is next, unless it is known to be bad and is looked at again
+    /// anyway.
     pub(crate) fn look_at(&mut self, target: Target, now: Now) {
         if self.again.len() < SCRUB_AGAIN_MAX {
             self.again.entry(target).or_insert((0, now.ms));

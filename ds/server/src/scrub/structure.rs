@@ -1,5 +1,6 @@
-//! What surrounds the data: the superblock, and the header blocks, footers and record headers of the journal's segments. Looked at when a
-//! round has gone through everything else, so that what a bad segment holds is good by then, and can be moved.
+//! What surrounds the data: the superblock, and the header blocks, footers and record headers of
+//! the journal's segments. Looked at when a round has gone through everything else, so that what a
+//! bad segment holds is good by then, and can be moved.
 //!
 //! INVARIANT: a segment with a bad place counts as repaired only when it is gone.
 //! Spec: docs/protocol/seal.md §10; docs/formats/journal.md §6.

@@ -1,4 +1,5 @@
-//! Extents whose journal was found bad by somebody who needed it: the scrub looks at them next, whatever it was about to do.
+//! Extents whose journal was found bad by somebody who needed it: the scrub looks at them next,
+//! whatever it was about to do.
 
 use std::collections::BTreeSet;
 

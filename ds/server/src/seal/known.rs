@@ -1,4 +1,5 @@
-//! The images here as metadata servers were shown them: what each is, when it is due, which wait for a group.
+//! The images here as metadata servers were shown them: what each is, when it is due, which wait
+//! for a group.
 //!
 //! Spec: docs/protocol/seal.md §2.
 

@@ -2,8 +2,8 @@
 //!
 //! One task asks, so there are never two questions about one image under way.
 //!
-//! INVARIANT: a file is deleted only when a metadata server has said so in answer to a question that is younger than whatever last
-//! made the file, and only while the journal does not use it.
+//! INVARIANT: a file is deleted only when a metadata server has said so in answer to a question
+//! that is younger than whatever last made the file, and only while the journal does not use it.
 //! Spec: docs/protocol/seal.md §2.
 
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl Question {
     }
 }
 
-/// The images in use, but not here, of extents that we may be home of: of a home that was a backup a moment ago, no metadata server
-/// may have heard yet that it uses an image.
+/// The images in use, but not here, of extents that we may be home of: of a home that was a backup
+/// a moment ago, no metadata server may have heard yet that it uses an image.
 async fn in_use_elsewhere(core: &Core) -> Vec<Sealing> {
     let mut found = Vec::new();
     for extent in core.copies.extents() {
@@ -160,7 +160,8 @@ async fn said(
     }
 }
 
-/// The last act above an image that is in use, 0 for none; `None` if it is not in use any more, or something is under way.
+/// The last act above an image that is in use, 0 for none; `None` if it is not in use any more, or
+/// something is under way.
 async fn above(core: &Core, sealing: &Sealing) -> Option<u64> {
     let (sequence, used) = core.store.image(sealing.extent).await.ok()??;
     if used.image != sealing.image.image {

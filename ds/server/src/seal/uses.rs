@@ -1,10 +1,11 @@
 //! Putting an image into use: every backup of the set says it, then the journal here does.
 //!
-//! The backups come first. Until the journal here says it the image is shown as unused, and a metadata server says USE again: so a
-//! backup that did not hear of it keeps nobody's bytes for ever.
+//! The backups come first. Until the journal here says it the image is shown as unused, and a
+//! metadata server says USE again: so a backup that did not hear of it keeps nobody's bytes for
+//! ever.
 //!
-//! INVARIANT: the journal lets go of bytes only after a metadata server has said that the image is in a group, and only while the
-//! set has the epoch of the image.
+//! INVARIANT: the journal lets go of bytes only after a metadata server has said that the image is
+//! in a group, and only while the set has the epoch of the image.
 //! Spec: docs/protocol/seal.md §2, §4.
 
 use std::sync::Arc;
@@ -51,7 +52,8 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
     Ok(*epoch)
 }
 
-/// Sees that all backups use the image that the journal here uses already. Answers the epoch of the set.
+/// Sees that all backups use the image that the journal here uses already. Answers the epoch of the
+/// set.
 pub(super) async fn confirm(core: &Arc<Core>, extent: ExtentId, image: &ImageRef) -> Result<Epoch, NotUsed> {
     let set = home(core, extent).await?;
     let epoch = Epoch(set.epoch);

@@ -1,7 +1,9 @@
-//! A life that ends at once, as that of a process that is killed: from then on nothing that it waits for ever comes.
+//! A life that ends at once, as that of a process that is killed: from then on nothing that it
+//! waits for ever comes.
 //!
-//! What runs of a server in memory are tasks, and who kills it cannot take them all away. So its clock and its network are its own:
-//! after the end no sleep is over, nothing is sent, and nothing comes in.
+//! What runs of a server in memory are tasks, and who kills it cannot take them all away. So its
+//! clock and its network are its own: after the end no sleep is over, nothing is sent, and nothing
+//! comes in.
 
 use std::io;
 use std::io::IoSlice;

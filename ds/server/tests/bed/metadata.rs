@@ -264,7 +264,8 @@ pub(crate) fn sealed_keys(secret: &ConnectionSecret) -> HandleKeys {
     HandleKeys { version: 1, keys: vec![NumberedKey { number: 0, key }] }
 }
 
-/// Nothing is new but the lease. The clock that handles are made by stands still: they never grow old.
+/// Nothing is new but the lease. The clock that handles are made by stands still: they never grow
+/// old.
 pub(crate) fn renewed(lease_ms: u32) -> Renewed {
     Renewed { lease_ms, seal_idle_ms: 0, directory: None, clock_ms: 0, exports: 1, keys: None }
 }

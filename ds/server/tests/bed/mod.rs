@@ -1,4 +1,5 @@
-//! A data server over a network, a disk and a clock in memory, and a metadata server that only gives leases.
+//! A data server over a network, a disk and a clock in memory, and a metadata server that only
+//! gives leases.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]

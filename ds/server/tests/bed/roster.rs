@@ -1,4 +1,5 @@
-//! What modelled metadata servers with a log of their own have in common: the handshake, who has registered, and leases that last.
+//! What modelled metadata servers with a log of their own have in common: the handshake, who has
+//! registered, and leases that last.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -43,7 +44,8 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Answers the handshake, REGISTER, HEARTBEAT and FILE_END; `None` for whatever else is asked by who has proved who it is.
+    /// Answers the handshake, REGISTER, HEARTBEAT and FILE_END; `None` for whatever else is asked
+    /// by who has proved who it is.
     pub(crate) fn answer(&mut self, procedure: u32, args: &Bytes, connection: u64) -> Option<Writer> {
         let gate = self
             .gates

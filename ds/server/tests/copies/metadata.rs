@@ -1,4 +1,5 @@
-//! A metadata server with one extent: it keeps the set of its copies, and decides by `layout::copies`.
+//! A metadata server with one extent: it keeps the set of its copies, and decides by
+//! `layout::copies`.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

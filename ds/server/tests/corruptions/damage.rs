@@ -170,7 +170,8 @@ impl Damage {
         }
     }
 
-    /// Whether it changed bytes that somebody looks for. The note is written anew each time; a journal writes over what lies behind its last record.
+    /// Whether it changed bytes that somebody looks for. The note is written anew each time; a
+    /// journal writes over what lies behind its last record.
     pub(crate) fn is_in_use(&self) -> bool {
         self.changed.iter().any(|place| !matches!(place.part, Part::Slack | Part::Spare | Part::ScrubNote))
     }

@@ -1,5 +1,5 @@
-//! What lies where in a segment of a journal, read from its bytes as docs/formats/record.md and journal.md draw them, and by no code of the
-//! servers'; and which records nobody needs any more.
+//! What lies where in a segment of a journal, read from its bytes as docs/formats/record.md and
+//! journal.md draw them, and by no code of the servers'; and which records nobody needs any more.
 
 use std::path::Path;
 
@@ -80,7 +80,8 @@ impl Record {
         records
     }
 
-    /// Bytes of the extent that it says, if its payload, from one place of the file to another, is bad: whole blocks.
+    /// Bytes of the extent that it says, if its payload, from one place of the file to another, is
+    /// bad: whole blocks.
     fn says(&self, from: usize, to: usize) -> (u64, u64) {
         if self.kind == 5 {
             return (0, u64::from(self.offset));
@@ -105,7 +106,8 @@ impl Record {
         }
     }
 
-    /// Whether nobody needs what it says with these bytes of the file, because of `all` records of the server.
+    /// Whether nobody needs what it says with these bytes of the file, because of `all` records of
+    /// the server.
     pub(crate) fn is_dead(&self, from: usize, to: usize, all: &[Self]) -> bool {
         let (low, high) = self.says(from, to);
         let newer = |one: &&Self| {
@@ -136,7 +138,8 @@ impl Record {
     }
 }
 
-/// What lies where in a segment: its parts, each from one byte to another, and the record if it is one's.
+/// What lies where in a segment: its parts, each from one byte to another, and the record if it is
+/// one's.
 pub(crate) fn parts(bytes: &[u8], segment: u64) -> Vec<(Part, usize, usize, Option<Record>)> {
     let len = bytes.len();
     let records = Record::all(bytes, segment);

@@ -1,4 +1,5 @@
-//! A life: servers with files in every state; epochs of writing, corrupting, reading and repairing; and an end in which servers are lost.
+//! A life: servers with files in every state; epochs of writing, corrupting, reading and repairing;
+//! and an end in which servers are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -248,7 +249,8 @@ impl Life {
         self.cluster.nodes[server as usize - 1].server.as_ref().unwrap().usage()
     }
 
-    /// Waits until a whole round of everybody's scrub has found nothing, and nothing is known to be bad.
+    /// Waits until a whole round of everybody's scrub has found nothing, and nothing is known to be
+    /// bad.
     async fn scrub(&self) {
         for _ in 0..ROUNDS_MAX {
             self.a_round().await;
@@ -276,7 +278,8 @@ impl Life {
             .await;
     }
 
-    /// More than there is redundancy for, on one server: it does not start, and is replaced as one that was lost.
+    /// More than there is redundancy for, on one server: it does not start, and is replaced as one
+    /// that was lost.
     async fn beyond(&mut self, tally: &mut Tally) {
         let server = *self.dice.pick(&self.living);
         let Some(pair) = self.hopeless(server).await else { return };

@@ -1,4 +1,5 @@
-//! Clients that do what comes into their minds, each with a file of its own, while somebody lets them.
+//! Clients that do what comes into their minds, each with a file of its own, while somebody lets
+//! them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! An extent as its client knows it: what it was promised, what it wrote without a promise, and what it therefore may read.
+//! An extent as its client knows it: what it was promised, what it wrote without a promise, and
+//! what it therefore may read.
 //!
 //! INVARIANT: writes without a promise do not overlap each other. Each shows wholly or not at all.
 

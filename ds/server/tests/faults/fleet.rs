@@ -1,6 +1,8 @@
-//! Data servers over disks in memory that can be killed at any moment, and what a client and a metadata server call them with.
+//! Data servers over disks in memory that can be killed at any moment, and what a client and a
+//! metadata server call them with.
 //!
-//! A call to a server that is not there, or dies meanwhile, is an error, never a panic: who calls tries again.
+//! A call to a server that is not there, or dies meanwhile, is an error, never a panic: who calls
+//! tries again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -230,7 +232,8 @@ impl Fleet {
         disk.crash(crash);
     }
 
-    /// A server whose disk is gone; another one, with an empty disk, takes its place under another id.
+    /// A server whose disk is gone; another one, with an empty disk, takes its place under another
+    /// id.
     pub(crate) fn lose(&self, id: u32) -> u32 {
         let mut places = self.places.lock().unwrap();
         let place = &mut places[id as usize - 1];
@@ -240,7 +243,8 @@ impl Fleet {
         u32::try_from(places.len()).unwrap()
     }
 
-    /// Starts a server on what its disk has. If the power of its disk goes meanwhile, that leaves what `crash` says, and it is started again.
+    /// Starts a server on what its disk has. If the power of its disk goes meanwhile, that leaves
+    /// what `crash` says, and it is started again.
     pub(crate) async fn boot(&self, id: u32, crash: Crash) {
         {
             // Whoever missed something has to do it before it gets a lease.

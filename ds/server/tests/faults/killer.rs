@@ -238,7 +238,8 @@ impl Killer {
         Some(std::iter::once(record.home).chain(record.backups.iter().map(|one| one.server)).collect())
     }
 
-    /// All that keep an extent are dead for so long that another server takes it up; some of them never come back.
+    /// All that keep an extent are dead for so long that another server takes it up; some of them
+    /// never come back.
     async fn whole_set(&mut self) {
         let Some(set) = self.resting() else { return };
         let set: Vec<u32> = set.into_iter().filter(|id| self.fleet.running(*id).is_some()).collect();

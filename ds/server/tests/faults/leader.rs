@@ -1,5 +1,6 @@
-//! What the leading metadata server does beside answering: it has extents forgotten, cut and taken up, replaces servers that are dead, makes
-//! groups, and has lost images made again. As mds-server does it, over the modelled log.
+//! What the leading metadata server does beside answering: it has extents forgotten, cut and taken
+//! up, replaces servers that are dead, makes groups, and has lost images made again. As mds-server
+//! does it, over the modelled log.
 //!
 //! Spec: docs/protocol/replicate.md §4; docs/protocol/seal.md §3, §6, §7, §9, §10.
 
@@ -89,7 +90,8 @@ impl Leader {
         }
     }
 
-    /// Whether every promised byte survives if these servers lose their disks, beside what is lost already.
+    /// Whether every promised byte survives if these servers lose their disks, beside what is lost
+    /// already.
     pub(crate) fn survives(&self, fleet: &Fleet, lost: &[u32]) -> bool {
         let log = fleet.log.lock().unwrap();
         let missing = self.missing.lock().unwrap();
@@ -325,7 +327,8 @@ fn copies(fleet: &Fleet) -> usize {
     live.min(2)
 }
 
-/// The entry of the log that takes a dead server out of the set of an extent, and gives the extent to who has everything.
+/// The entry of the log that takes a dead server out of the set of an extent, and gives the extent
+/// to who has everything.
 fn take_out(log: &mut Log, fleet: &Fleet, extent: ExtentId, server: u32) {
     let is_alive = |server: u32| fleet.running(server).is_some() && !fleet.is_lost(server);
     let at_rest = if log.pending.contains_key(&extent) { None } else { log.at_rest(extent) };
@@ -414,7 +417,8 @@ fn may_join(log: &Log, server: u32, shown: &ShownImage) -> bool {
     })
 }
 
-/// The next group, if there is to be one: what it is made of, where that is, and where its parity is to be.
+/// The next group, if there is to be one: what it is made of, where that is, and where its parity
+/// is to be.
 fn draft(fleet: &Fleet, up: &[u32]) -> Option<(Draft, Vec<u32>, Vec<u32>)> {
     let profile = fleet.shape.profile;
     let mut log = fleet.log.lock().unwrap();

@@ -1,5 +1,5 @@
-//! A fixed life of a small cluster that does everything a data server writes to its disk for, once or twice, while one of its disks
-//! may fail at a chosen operation.
+//! A fixed life of a small cluster that does everything a data server writes to its disk for, once
+//! or twice, while one of its disks may fail at a chosen operation.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Prints what servers log, if `SHOAL_FAULT_LOG` is set (to `debug`: more): to see why a life failed.
+//! Prints what servers log, if `SHOAL_FAULT_LOG` is set (to `debug`: more): to see why a life
+//! failed.
 
 use std::fmt::Write;
 

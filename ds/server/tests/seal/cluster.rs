@@ -1,5 +1,6 @@
-//! Some data servers over disks in memory, and a metadata server that knows extents, sets, images and groups, and answers as
-//! docs/protocol/seal.md §2 says. Groups are made, and servers lost, when a test says so.
+//! Some data servers over disks in memory, and a metadata server that knows extents, sets, images
+//! and groups, and answers as docs/protocol/seal.md §2 says. Groups are made, and servers lost,
+//! when a test says so.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -376,7 +377,8 @@ impl Cluster {
         self.control::<KnownEpoch>(set.home, Procedure::Cut, &cut).await.unwrap();
     }
 
-    /// The entry of the log that makes another server the home of an extent at rest, and what it is told.
+    /// The entry of the log that makes another server the home of an extent at rest, and what it is
+    /// told.
     pub(crate) fn adoption(&self, extent: ExtentId, server: u32, keep_bytes: u32) -> Adopt {
         let mut log = self.log.lock().unwrap();
         let (sequence, image) = log.at_rest(extent).expect("it is at rest");
@@ -443,7 +445,8 @@ impl Cluster {
         self.soon(is_ready).await;
     }
 
-    /// Makes groups of what waits, and waits until the extent's newest image is used, unless that takes long.
+    /// Makes groups of what waits, and waits until the extent's newest image is used, unless that
+    /// takes long.
     pub(crate) async fn put_into_use(&mut self, extent: ExtentId) {
         self.group_what_waits().await;
         let newest = self.log.lock().unwrap().extents[&extent].images.last_key_value().map(|(_, one)| *one);
@@ -484,7 +487,8 @@ impl Cluster {
         self.until("filled", |log| (!is_filling(&log.extents[&extent])).then_some(())).await;
     }
 
-    /// The home loses power; its backup is home, and it is filled anew as the backup when it is back.
+    /// The home loses power; its backup is home, and it is filled anew as the backup when it is
+    /// back.
     pub(crate) async fn fail_over(&mut self, extent: ExtentId) {
         let old = {
             let mut log = self.log.lock().unwrap();

@@ -1,4 +1,5 @@
-//! A metadata server as data servers meet it: a log of extents, images and groups, and the words of docs/protocol/seal.md §2.
+//! A metadata server as data servers meet it: a log of extents, images and groups, and the words of
+//! docs/protocol/seal.md §2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

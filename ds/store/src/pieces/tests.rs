@@ -113,7 +113,8 @@ proptest! {
     }
 }
 
-/// A copy that arrives after newer bytes were laid over part of its original moves only what still shows.
+/// A copy that arrives after newer bytes were laid over part of its original moves only what still
+/// shows.
 #[test]
 fn a_late_copy_does_not_bury_newer_bytes() {
     let mut pieces = Pieces::default();

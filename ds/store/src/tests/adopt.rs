@@ -1,5 +1,5 @@
-//! Extents of which only an image is left: adopted by a server that has nothing of them, something older, or something that looks
-//! newer; twice; and with the power cut at every step.
+//! Extents of which only an image is left: adopted by a server that has nothing of them, something
+//! older, or something that looks newer; twice; and with the power cut at every step.
 //!
 //! Spec: docs/protocol/seal.md §9.
 
@@ -54,7 +54,8 @@ async fn an_extent_that_was_never_here_is_what_its_image_says() {
     }
 }
 
-/// It was home, or backup, long ago: whatever sequences and epochs it remembers, nothing of that shows.
+/// It was home, or backup, long ago: whatever sequences and epochs it remembers, nothing of that
+/// shows.
 #[tokio::test]
 async fn what_is_still_here_of_it_is_hidden() {
     for leftover in 0..5 {
@@ -144,7 +145,8 @@ async fn done_twice_is_done_once() {
     assert!(read(&bed.store).await == expected(EXTENT_BYTES));
 }
 
-/// An adoption that comes when others have done something with the extent since undoes nothing of it.
+/// An adoption that comes when others have done something with the extent since undoes nothing of
+/// it.
 #[tokio::test]
 async fn one_that_comes_too_late_changes_nothing() {
     let bed = Bed::new().await;
@@ -189,7 +191,8 @@ async fn adoptions_that_cannot_be_are_refused() {
     assert_eq!((bed.store.size(ONE).epoch, bed.store.sequence(ONE)), (Epoch(0), 0));
 }
 
-/// Whatever was there when the power went, asked again it is done as a whole; and what was answered is there without that.
+/// Whatever was there when the power went, asked again it is done as a whole; and what was answered
+/// is there without that.
 #[tokio::test]
 async fn a_power_cut_at_any_step_of_an_adoption() {
     for keep in [EXTENT_BYTES, 10_000] {

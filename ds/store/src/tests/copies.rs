@@ -1,4 +1,5 @@
-//! A home and a backup: whatever the home holds, images and all, what it tells makes the backup the same.
+//! A home and a backup: whatever the home holds, images and all, what it tells makes the backup the
+//! same.
 //!
 //! Spec: docs/protocol/replicate.md §2; docs/protocol/seal.md §4.
 

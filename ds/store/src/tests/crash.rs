@@ -1,5 +1,5 @@
-//! Power cut at every write and every flush while extents are sealed: what was acknowledged is there, and no byte is one that
-//! never was.
+//! Power cut at every write and every flush while extents are sealed: what was acknowledged is
+//! there, and no byte is one that never was.
 
 use env::memory::{Crash, MemoryDisk};
 

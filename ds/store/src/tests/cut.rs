@@ -108,7 +108,8 @@ async fn a_drop_fences() {
     assert_eq!(store.read(one, Epoch(3), 0, 1).await.unwrap().cut, None);
 }
 
-/// Handles from before a CUT are told of it, those from after it are not; of two CUTs the later one is told.
+/// Handles from before a CUT are told of it, those from after it are not; of two CUTs the later one
+/// is told.
 #[tokio::test]
 async fn a_read_tells_the_cut_that_its_handle_does_not_know() {
     let store = open(&MemoryDisk::new(), 1).await;
@@ -123,8 +124,9 @@ async fn a_read_tells_the_cut_that_its_handle_does_not_know() {
     assert_eq!((told(9).await, told(1).await), (None, Some(70)), "a higher epoch fences nobody");
 }
 
-/// WRITEs before, during and after a CUT, all through one handle: those answered before it are gone, those begun behind it
-/// are there, and those between are wholly there or wholly gone. A restart changes none of that.
+/// WRITEs before, during and after a CUT, all through one handle: those answered before it are
+/// gone, those begun behind it are there, and those between are wholly there or wholly gone. A
+/// restart changes none of that.
 #[tokio::test]
 async fn writes_in_flight_meet_a_cut_cleanly() {
     const STEP: u32 = 1000;

@@ -1,4 +1,5 @@
-//! Images that stand for older bytes: sealed, used, written over, cut, sealed again; found again after a crash.
+//! Images that stand for older bytes: sealed, used, written over, cut, sealed again; found again
+//! after a crash.
 //!
 //! Spec: docs/protocol/seal.md §1, §4, §5; docs/formats/journal.md §3.
 
@@ -227,7 +228,8 @@ async fn what_comes_later_lies_above() {
     assert_eq!(bed.store.image(extent(1)).await.unwrap(), Some((again, newer)));
 }
 
-/// An image that is written over altogether is not in use any more; after a crash that takes the WRITE with it, it is again.
+/// An image that is written over altogether is not in use any more; after a crash that takes the
+/// WRITE with it, it is again.
 #[tokio::test]
 async fn an_image_that_is_written_over_is_used_no_more() {
     let mut bed = Bed::new().await;
@@ -239,7 +241,8 @@ async fn an_image_that_is_written_over_is_used_no_more() {
     bed.crash().await;
     assert_eq!(bed.store.image(extent(1)).await.unwrap(), Some((sequence, image)));
     assert_eq!(read_all(&bed.store, extent(1), 0, 10_000).await, [1; 10_000]);
-    // Where it is answered that a newer image is used, the older one must not be needed again, whatever hides it.
+    // Where it is answered that a newer image is used, the older one must not be needed again,
+    // whatever hides it.
     bed.write(1, 0, 3, 20_000).await;
     let newer = bed.images.put(vec![1; 10_000]);
     bed.store.use_image(extent(1), Epoch(1), sequence + 1, &newer).await.unwrap();

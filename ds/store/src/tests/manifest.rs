@@ -1,4 +1,5 @@
-//! Segments that are gone are missed, and how far a journal went is known after every crash, and not made up by starting again.
+//! Segments that are gone are missed, and how far a journal went is known after every crash, and
+//! not made up by starting again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -154,7 +155,8 @@ async fn a_full_disk_keeps_no_segment_and_no_start() {
     assert!(!again.has_segment(first));
 }
 
-/// The file may have what could not be saved: a segment that is dropped next is taken off it all the same.
+/// The file may have what could not be saved: a segment that is dropped next is taken off it all
+/// the same.
 #[tokio::test]
 async fn what_a_failed_save_may_have_left_is_written_over() {
     let disk = MemoryDisk::new();
@@ -173,7 +175,8 @@ async fn what_a_failed_save_may_have_left_is_written_over() {
     assert!(!again.has_segment(first));
 }
 
-/// Until it is on stable storage that a store was judged, it is to be judged by what was found, and the loss is accepted.
+/// Until it is on stable storage that a store was judged, it is to be judged by what was found, and
+/// the loss is accepted.
 #[tokio::test]
 async fn a_judgement_that_is_not_saved_does_not_count() {
     let disk = MemoryDisk::new();
@@ -191,7 +194,8 @@ async fn a_judgement_that_is_not_saved_does_not_count() {
     assert_eq!(store.claim().await.found, store.durable_end());
 }
 
-/// A store of an earlier version has no list, and none that says that it is to be judged: without room for one it is judged all the same.
+/// A store of an earlier version has no list, and none that says that it is to be judged: without
+/// room for one it is judged all the same.
 #[tokio::test]
 async fn a_store_without_a_list_and_without_room_is_judged() {
     let (disk, _) = closed().await;

@@ -111,7 +111,8 @@ struct File {
     sealed: Option<(u64, ImageRef)>,
     /// One was used.
     imaged: bool,
-    /// The sequence of the image of which it was told, since the store was opened, that something lies above.
+    /// The sequence of the image of which it was told, since the store was opened, that something
+    /// lies above.
     thawed: Option<u64>,
     /// The last adoption that is still to be remembered.
     adopted: Option<(Epoch, u64, u32, ImageRef)>,
@@ -349,7 +350,8 @@ impl Run {
             file.now.fill(0);
             let end = content.len().min(keep as usize);
             file.now[..end].fill(fill);
-            // Handles from before are refused; an image that was made before is one of another epoch.
+            // Handles from before are refused; an image that was made before is one of another
+            // epoch.
             file.cut = (0, 0);
             file.sealed = None;
             file.imaged = true;
@@ -400,7 +402,8 @@ impl Run {
             assert!(read == file.now, "extent {ino}");
             let end = file.now.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
             let found = self.store.size(extent(*ino)).end_bytes as usize;
-            // What an image says is not in a hole, though it is zeros: a cut may end an extent there.
+            // What an image says is not in a hole, though it is zeros: a cut may end an extent
+            // there.
             assert!(end <= found && (found == end || file.imaged), "extent {ino}");
         }
     }
@@ -420,8 +423,8 @@ proptest! {
     }
 }
 
-/// A crash took the end of a segment, and the room for its footer: what was cut there must not look lost once younger segments say that
-/// this one was whole.
+/// A crash took the end of a segment, and the room for its footer: what was cut there must not look
+/// lost once younger segments say that this one was whole.
 #[test]
 fn a_cut_without_room_for_a_footer_stays_a_cut() {
     let small = |ino| Step::Write { ino, offset: 0, length: 1, synced: false };

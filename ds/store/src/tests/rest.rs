@@ -18,7 +18,8 @@ use crate::limits::{
 const MIB: u64 = 1 << 20;
 const SEGMENT: u64 = 4 * MIB;
 const PIECE: usize = 64 << 10;
-/// What is left of a journal that says next to nothing: what is not worth copying, and a block here and there.
+/// What is left of a journal that says next to nothing: what is not worth copying, and a block here
+/// and there.
 const LEFT: u64 = REST_GAIN_BYTES_MIN + 64 * KIB;
 
 struct Bed {
@@ -81,7 +82,8 @@ impl Bed {
         }
     }
 
-    /// As `passes`, on a disk in memory whose power may go: then the compactor ends, and never sleeps again.
+    /// As `passes`, on a disk in memory whose power may go: then the compactor ends, and never
+    /// sleeps again.
     async fn passes_or_ends(&self, ms: u64) {
         for _ in 0..ms / COMPACT_PERIOD_MS {
             self.clock.advance_ms(COMPACT_PERIOD_MS);
@@ -148,7 +150,8 @@ async fn a_journal_of_sealed_extents_is_next_to_nothing() {
     }
 }
 
-/// What is alive is copied at most once, for twice as many bytes that come back; then nobody touches the disk any more.
+/// What is alive is copied at most once, for twice as many bytes that come back; then nobody
+/// touches the disk any more.
 #[tokio::test]
 async fn resting_is_not_work() {
     let disk = MemoryDisk::new();

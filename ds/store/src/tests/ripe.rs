@@ -140,8 +140,8 @@ async fn what_another_home_gave_rests_longer() {
     assert_eq!(bed.inos(), [1]);
 }
 
-/// A look at a hundred thousand extents each second must cost next to nothing. The bound is far above what it takes (11 ms
-/// without optimisation): only another order of work breaks it.
+/// A look at a hundred thousand extents each second must cost next to nothing. The bound is far
+/// above what it takes (11 ms without optimisation): only another order of work breaks it.
 #[tokio::test]
 async fn a_look_at_very_many_extents_is_quick() {
     let bed = Bed::new().await;

@@ -122,7 +122,8 @@ async fn bytes_that_went_bad_are_said_again_under_what_came_since() {
         let disk =
             disk.after_crash(if seed == 2 { env::memory::Crash::Drop } else { env::memory::Crash::Keep });
         let again = Store::open(&env_of(&disk, seed), &config(16 << 20), no_images()).await;
-        // Nothing was closed: what the disk has lost of a segment without a footer is damage, and is not hidden.
+        // Nothing was closed: what the disk has lost of a segment without a footer is damage, and
+        // is not hidden.
         if let Ok(again) = again {
             assert!(read_all(&again, extent(1), 1_000, 30_000).await[20_000..] == expected[20_000..30_000]);
         }

@@ -118,7 +118,8 @@ async fn scattered_space_comes_back_by_copying() {
     }
 }
 
-/// A dropped extent of which the journal has nothing any more: a handle of before gets no zeros, and writes nothing.
+/// A dropped extent of which the journal has nothing any more: a handle of before gets no zeros,
+/// and writes nothing.
 /// Origin: `sim --linux --seal`, seed 6285.
 #[tokio::test]
 async fn who_was_forgotten_is_refused_by_the_epoch_it_had() {
@@ -170,7 +171,8 @@ async fn reads_are_right_while_segments_are_emptied() {
     writer.await.unwrap();
 }
 
-/// FENCE: what was admitted before completes and is counted; what comes later is refused; both agree.
+/// FENCE: what was admitted before completes and is counted; what comes later is refused; both
+/// agree.
 /// Spec: docs/protocol/control.md §3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fence_in_flight_leaves_no_doubt() {
@@ -198,7 +200,8 @@ async fn a_fence_in_flight_leaves_no_doubt() {
     }
 }
 
-/// Committed bytes that were overwritten UNSTABLE are dead, but must not go before the bytes that buried them are safe.
+/// Committed bytes that were overwritten UNSTABLE are dead, but must not go before the bytes that
+/// buried them are safe.
 /// Spec: docs/formats/journal.md §3.
 #[tokio::test]
 async fn an_unstable_write_does_not_take_committed_bytes_with_it() {

@@ -1,4 +1,5 @@
-//! What stands twice is made good from the other place; what surrounds the payloads of the journal is looked at, and costs no start.
+//! What stands twice is made good from the other place; what surrounds the payloads of the journal
+//! is looked at, and costs no start.
 
 use std::path::{Path, PathBuf};
 

@@ -77,7 +77,8 @@ async fn what_lies_above_an_image_is_known() {
     assert_eq!((store.above_image(ONE, again), store.frozen(ONE)), (None, None));
 }
 
-/// A CUT that waits for WRITEs counts before it is carried out, and so does a WRITE that was there before the image.
+/// A CUT that waits for WRITEs counts before it is carried out, and so does a WRITE that was there
+/// before the image.
 #[tokio::test]
 async fn what_is_under_way_while_an_image_comes_into_use_is_not_nothing() {
     let bed = Bed::new().await;

@@ -14,9 +14,9 @@ pub enum CrashPoint {
     Before,
     /// It is done, and the power goes before anybody hears of it.
     After,
-    /// Of a write: it is done and answered, but does not reach the disk, whatever else does; the power goes when the next sync is
-    /// asked for. Of a sync: the power goes, and no write of that file that it was to cover reaches the disk, whatever else does. Of
-    /// others: as `Before`.
+    /// Of a write: it is done and answered, but does not reach the disk, whatever else does; the
+    /// power goes when the next sync is asked for. Of a sync: the power goes, and no write of that
+    /// file that it was to cover reaches the disk, whatever else does. Of others: as `Before`.
     Lost,
 }
 

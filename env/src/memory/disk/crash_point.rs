@@ -1,7 +1,9 @@
-//! The operation at which a disk's power goes, chosen beforehand: whoever tests that nothing is lost runs the same script for each.
+//! The operation at which a disk's power goes, chosen beforehand: whoever tests that nothing is
+//! lost runs the same script for each.
 //!
-//! Operations that change the disk are counted from the disk's creation on. At the chosen one it fails, or the power goes: then nothing
-//! that is asked of the disk is ever answered, until [`MemoryDisk::crash`]. While nothing was chosen this only counts.
+//! Operations that change the disk are counted from the disk's creation on. At the chosen one it
+//! fails, or the power goes: then nothing that is asked of the disk is ever answered, until
+//! [`MemoryDisk::crash`]. While nothing was chosen this only counts.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +13,8 @@ use super::memory_disk::MemoryDisk;
 use super::state::DiskState;
 
 impl MemoryDisk {
-    /// Chooses the operation numbered `operation`, counted from 0 since the disk was made; one at a time.
+    /// Chooses the operation numbered `operation`, counted from 0 since the disk was made; one at a
+    /// time.
     pub fn crash_at(&self, operation: u64, point: CrashPoint) {
         let ahead = &mut self.lock().ahead;
         (ahead.chosen, ahead.reached) = (Some((operation, point)), None);
@@ -29,7 +32,8 @@ impl MemoryDisk {
         self.lock().ahead.reached.clone()
     }
 
-    /// Whether the power went at the chosen operation, and nobody has called [`crash`](Self::crash) since.
+    /// Whether the power went at the chosen operation, and nobody has called [`crash`](Self::crash)
+    /// since.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.lock().ahead.is_off

@@ -18,8 +18,8 @@ pub enum Crash {
     Drop,
     /// Everything: the page cache had just been written back.
     Keep,
-    /// Each 512 B sector of each unsynced write survives or not by a coin toss from `seed`, so writes are torn and
-    /// reordered.
+    /// Each 512 B sector of each unsynced write survives or not by a coin toss from `seed`, so
+    /// writes are torn and reordered.
     Tear {
         /// Where the coin tosses start.
         seed: u64,
@@ -46,7 +46,8 @@ impl MemoryDisk {
         Self::with_capacity(u64::MAX)
     }
 
-    /// An empty disk on which file lengths may sum up to `capacity_bytes`; more answers `StorageFull`.
+    /// An empty disk on which file lengths may sum up to `capacity_bytes`; more answers
+    /// `StorageFull`.
     pub fn with_capacity(capacity_bytes: u64) -> Self {
         let state = DiskState {
             names: BTreeMap::new(),
@@ -67,7 +68,8 @@ impl MemoryDisk {
         Self { state: Arc::new(Mutex::new(state)), mounted: None }
     }
 
-    /// The same disk for a program that is to die with the next crash: whatever of it still runs afterwards gets errors.
+    /// The same disk for a program that is to die with the next crash: whatever of it still runs
+    /// afterwards gets errors.
     pub fn mount(&self) -> Self {
         let generation = self.lock().generation;
         Self { state: Arc::clone(&self.state), mounted: Some(generation) }
@@ -78,8 +80,8 @@ impl MemoryDisk {
         self.lock().capacity_bytes = capacity_bytes;
     }
 
-    /// Cuts the power and turns it on again: open handles are dead, unsynced bytes fare as `crash` says, names that
-    /// were not synced are undone. Pending faults are forgotten.
+    /// Cuts the power and turns it on again: open handles are dead, unsynced bytes fare as `crash`
+    /// says, names that were not synced are undone. Pending faults are forgotten.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.lock();
         state.generation += 1;
@@ -113,7 +115,8 @@ impl MemoryDisk {
         copy
     }
 
-    /// Lets `after` more writes and syncs (together) succeed; from then on all of them fail until [`crash`](Self::crash).
+    /// Lets `after` more writes and syncs (together) succeed; from then on all of them fail until
+    /// [`crash`](Self::crash).
     pub fn cut_power_after(&self, after: u64) {
         self.lock().power_left = Some(after);
     }
@@ -155,7 +158,8 @@ impl MemoryDisk {
         self.lock().faults.push(Fault { on: FaultOn::Allocate, after, kind });
     }
 
-    /// Flips bits of a file behind its owner's back, durably: byte at `offset` becomes itself XOR `mask`.
+    /// Flips bits of a file behind its owner's back, durably: byte at `offset` becomes itself XOR
+    /// `mask`.
     ///
     /// # Panics
     /// If there is no such file.
@@ -165,8 +169,8 @@ impl MemoryDisk {
         state.files.get_mut(&id).expect("a name leads to a file").corrupt(offset, mask);
     }
 
-    /// Makes each write and each sync take so many turns of the scheduler (1 each at first), so that they overlap with
-    /// others in other ways.
+    /// Makes each write and each sync take so many turns of the scheduler (1 each at first), so
+    /// that they overlap with others in other ways.
     pub fn set_turns(&self, write: u32, sync: u32) {
         self.lock().turns = (write, sync);
     }

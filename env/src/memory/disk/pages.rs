@@ -28,8 +28,8 @@ pub(super) struct FileState {
     was_cut: bool,
     /// Writes so far.
     writes: u64,
-    /// Pages that were reserved, in ranges that do not overlap. What becomes of them in a crash makes no difference to bytes, so they
-    /// stay.
+    /// Pages that were reserved, in ranges that do not overlap. What becomes of them in a crash
+    /// makes no difference to bytes, so they stay.
     reserved: Vec<Range<u64>>,
 }
 
@@ -140,7 +140,8 @@ impl FileState {
         self.seen.read(offset, len)
     }
 
-    /// A length change reaches the disk with the next sync, as the file system's journal would have it.
+    /// A length change reaches the disk with the next sync, as the file system's journal would have
+    /// it.
     pub(super) fn set_len(&mut self, len: u64) {
         if len <= self.seen.len {
             self.was_cut |= len < self.seen.len;

@@ -1,13 +1,16 @@
-//! What each connection and address holds of a pool, and which waits next: the sums behind [`Pool`](super::Pool). Knows no clock and no lock.
+//! What each connection and address holds of a pool, and which waits next: the sums behind
+//! [`Pool`](super::Pool). Knows no clock and no lock.
 //!
-//! A connection has a *window*. It grows with what the connection takes, and is lost when the connection stalls while
-//! others of its address wait. What it holds beyond its window is *excess*. The excess of all connections of an address is
-//! bounded by a part of the address's share, and by a larger part for connections that hold nothing else: newcomers. What
-//! is left is for those that took their answers, however many others come.
+//! A connection has a *window*. It grows with what the connection takes, and is lost when the
+//! connection stalls while others of its address wait. What it holds beyond its window is *excess*.
+//! The excess of all connections of an address is bounded by a part of the address's share, and by
+//! a larger part for connections that hold nothing else: newcomers. What is left is for those that
+//! took their answers, however many others come.
 //!
-//! INVARIANT: `used` is the sum of what accounts have, theirs that of what their connections hold, and `excess` that of
-//! their excess.
-//! INVARIANT: a connection stands in one queue of its address while calls of it wait, and in none otherwise.
+//! INVARIANT: `used` is the sum of what accounts have, theirs that of what their connections hold,
+//! and `excess` that of their excess.
+//! INVARIANT: a connection stands in one queue of its address while calls of it wait, and in none
+//! otherwise.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -58,7 +61,8 @@ pub(super) struct Account {
     beyond: VecDeque<usize>,
     /// These two take turns.
     is_turn_of_first: bool,
-    /// The next of one of them waits until the address has less: no other connection of it overtakes.
+    /// The next of one of them waits until the address has less: no other connection of it
+    /// overtakes.
     is_full: bool,
     /// A task reviews it until no call waits.
     is_watched: bool,
@@ -324,8 +328,8 @@ impl State {
         self.is_short || self.accounts.get(&from).is_some_and(Account::waits)
     }
 
-    /// A call of an address waits: whether a task has to begin that reviews the address, and what came of a first review. There is one
-    /// each millisecond at most.
+    /// A call of an address waits: whether a task has to begin that reviews the address, and what
+    /// came of a first review. There is one each millisecond at most.
     pub(super) fn begin_watch(&mut self, from: IpAddr, now_ms: u64) -> (bool, Review) {
         let has_bound = self.excess_bytes_max < self.address_bytes_max;
         let account = self.accounts.get_mut(&from).filter(|account| has_bound && account.waits());
@@ -335,9 +339,9 @@ impl State {
         (begins, if is_reviewed { Review::default() } else { self.review(from, now_ms) })
     }
 
-    /// Takes the windows of connections that stall while others of their address wait, and chooses which are to be cut: those that
-    /// stall longest, if all together hold too much beyond their windows and that keeps a connection waiting which takes its
-    /// answers.
+    /// Takes the windows of connections that stall while others of their address wait, and chooses
+    /// which are to be cut: those that stall longest, if all together hold too much beyond their
+    /// windows and that keeps a connection waiting which takes its answers.
     pub(super) fn review(&mut self, from: IpAddr, now_ms: u64) -> Review {
         let mut review = Review::default();
         let Some(account) = self.accounts.get_mut(&from) else { return review };
@@ -366,8 +370,8 @@ impl State {
         review
     }
 
-    /// What connections hold too much of beyond their windows, if that keeps one waiting which is within its window, or one which
-    /// holds nothing.
+    /// What connections hold too much of beyond their windows, if that keeps one waiting which is
+    /// within its window, or one which holds nothing.
     fn over(&self, from: IpAddr) -> usize {
         let account = &self.accounts[&from];
         let is_kept_waiting = |id: &usize| {
@@ -488,7 +492,8 @@ impl State {
         self.queue(id);
     }
 
-    /// Puts a connection in the queue that its next call belongs to, if that is another one than before.
+    /// Puts a connection in the queue that its next call belongs to, if that is another one than
+    /// before.
     fn queue(&mut self, id: usize) {
         let member = self.member(id);
         let (from, queued) = (member.from, member.queued);
@@ -513,7 +518,8 @@ impl State {
         }
     }
 
-    /// Takes a connection out of its queue, whose turn it was: if more calls of it wait, it goes to the end of one.
+    /// Takes a connection out of its queue, whose turn it was: if more calls of it wait, it goes to
+    /// the end of one.
     fn unqueue(&mut self, id: usize) {
         let member = self.member_mut(id);
         let from = member.from;

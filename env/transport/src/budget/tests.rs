@@ -272,7 +272,8 @@ fn one_that_stands_still_loses_its_window_and_is_cut_when_others_need_it() {
     let mut waits = peers[4].wait(100);
     assert!(pool.review(address(1), 999 + STANDING_STALL_MS_MAX));
     assert!(!peers.iter().any(Peer::is_cut));
-    // They hold 600 beyond their windows, which are gone: 400 are the bound, so one goes, which stands still longest.
+    // They hold 600 beyond their windows, which are gone: 400 are the bound, so one goes, which
+    // stands still longest.
     assert!(pool.review(address(1), 1_003 + CUT_STALL_MS_MIN));
     assert!(pool.review(address(1), 1_004 + CUT_STALL_MS_MIN), "it is on its way: no other one goes for it");
     let cut: Vec<bool> = peers.iter().map(Peer::is_cut).collect();

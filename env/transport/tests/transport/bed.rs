@@ -1,4 +1,5 @@
-//! What the tests stand on: a service with a procedure for each way to behave, a server, and a raw peer.
+//! What the tests stand on: a service with a procedure for each way to behave, a server, and a raw
+//! peer.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

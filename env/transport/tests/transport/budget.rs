@@ -63,7 +63,8 @@ async fn greedy(bed: &Bed, addresses: impl IntoIterator<Item = u8>, calls: u32) 
     connections
 }
 
-/// 5,000 calls of one address whose answers are not taken: no more than its share is in memory, and others do not wait.
+/// 5,000 calls of one address whose answers are not taken: no more than its share is in memory, and
+/// others do not wait.
 #[tokio::test]
 async fn answers_that_are_not_taken_are_an_address_s_share_at_most() {
     let (bed, _) = bed().await;
@@ -86,7 +87,8 @@ async fn answers_that_are_not_taken_are_an_address_s_share_at_most() {
     assert_eq!(made(), 0);
 }
 
-/// Addresses that have taken all of it together are cut when they stand still, and who waits goes on.
+/// Addresses that have taken all of it together are cut when they stand still, and who waits goes
+/// on.
 #[tokio::test]
 async fn who_takes_nothing_is_cut_when_others_wait() {
     let (bed, clock) = bed().await;
@@ -113,7 +115,8 @@ async fn who_is_in_nobody_s_way_is_not_cut() {
     }
 }
 
-/// Records that are announced and do not come: what is not known takes a part of the room, and who is known goes on.
+/// Records that are announced and do not come: what is not known takes a part of the room, and who
+/// is known goes on.
 #[tokio::test]
 async fn unfinished_records_keep_within_the_bound() {
     let (bed, clock) = bed().await;
@@ -155,8 +158,9 @@ async fn within_ms<T>(clock: &ManualClock, ms: u64, future: impl Future<Output =
     None
 }
 
-/// Connections of an address that take no answers do not keep the others of that address waiting: not at all those that took
-/// some before, and newcomers for two seconds at most, as so many come at a time.
+/// Connections of an address that take no answers do not keep the others of that address waiting:
+/// not at all those that took some before, and newcomers for two seconds at most, as so many come
+/// at a time.
 #[tokio::test]
 async fn answers_that_are_not_taken_leave_room_for_others_of_the_address() {
     let (bed, clock) = bed().await;
@@ -181,7 +185,8 @@ async fn answers_that_are_not_taken_leave_room_for_others_of_the_address() {
     assert!(bed.service.0.made_bytes.load(Ordering::SeqCst) <= ANSWERS_BYTES_MAX / ADDRESS_SHARE);
 }
 
-/// A connection that is slow, and holds no more than may be held so, is not cut while others of its address are busy.
+/// A connection that is slow, and holds no more than may be held so, is not cut while others of its
+/// address are busy.
 #[tokio::test]
 async fn a_slow_connection_is_not_cut_for_busy_ones_of_its_address() {
     let (bed, clock) = bed().await;

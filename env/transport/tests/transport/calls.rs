@@ -116,7 +116,8 @@ async fn panic_in_a_service_closes_the_connection() {
     assert!(call(&client, ECHO, words(&[])).await.is_ok());
 }
 
-/// With its bound reached, a connection is not read from; the bound counts calls until their replies are written.
+/// With its bound reached, a connection is not read from; the bound counts calls until their
+/// replies are written.
 #[tokio::test]
 async fn calls_under_way_are_bounded() {
     let bed = Bed::new(Limits { in_flight_per_connection_max: 4, ..Limits::default() }).await;

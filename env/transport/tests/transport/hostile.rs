@@ -25,7 +25,8 @@ async fn long_record_is_cut() {
     assert_eq!(bed.service.closed(), 1);
 }
 
-/// A peer that has not shown that it is of use has less room: a long record of it is cut when its length is read.
+/// A peer that has not shown that it is of use has less room: a long record of it is cut when its
+/// length is read.
 #[tokio::test]
 async fn a_record_is_short_until_the_peer_is_proven() {
     let limits = Limits { unproven_record_bytes_max: 100, record_bytes_max: 4096, ..Limits::default() };
@@ -60,7 +61,8 @@ async fn garbage_is_cut_and_others_go_on() {
     assert_eq!((bed.service.started(), bed.service.closed()), (2, 2));
 }
 
-/// Another RPC version and a bad credential are answered, and the connection goes on; a reply to nothing is ignored.
+/// Another RPC version and a bad credential are answered, and the connection goes on; a reply to
+/// nothing is ignored.
 /// Spec: RFC 5531 §9.
 #[tokio::test]
 async fn wrong_but_answerable_messages_keep_the_connection() {

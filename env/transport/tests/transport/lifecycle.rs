@@ -149,7 +149,8 @@ async fn hello_is_said_once_on_each_connection_and_first() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
-/// Calls under way end on the connection that they began on, which is closed then; the next one opens another.
+/// Calls under way end on the connection that they began on, which is closed then; the next one
+/// opens another.
 #[tokio::test]
 async fn a_connection_that_is_renewed_ends_with_its_calls() {
     let (bed, number) = (Bed::new(Limits::default()).await, Arc::new(AtomicUsize::new(0)));

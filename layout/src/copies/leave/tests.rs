@@ -67,8 +67,8 @@ fn a_home_that_is_down_is_not_this_ones_business() {
 }
 
 proptest! {
-    /// Step by step everybody who is leaving leaves, and the copies that hold everything never become fewer than they were and are
-    /// wished, but by one where the set is full.
+    /// Step by step everybody who is leaving leaves, and the copies that hold everything never
+    /// become fewer than they were and are wished, but by one where the set is full.
     #[test]
     fn a_server_becomes_empty(
         count in 2u32..7, home in 1u32..7, backups in proptest::collection::btree_set(1u32..7, 0..3),

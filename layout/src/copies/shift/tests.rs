@@ -76,7 +76,8 @@ fn copies_that_nobody_wished_for_go() {
 }
 
 proptest! {
-    /// From any set, with those that are filled being filled: it ends, and of a hot extent there are as many whole copies all along.
+    /// From any set, with those that are filled being filled: it ends, and of a hot extent there
+    /// are as many whole copies all along.
     #[test]
     fn it_ends_with_as_many_copies(
         (from, to, wished, size) in (0..5_u32, 0..5_u32, 1..=3_usize, 1..=3_usize),

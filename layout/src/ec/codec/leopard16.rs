@@ -1,9 +1,11 @@
-//! Reed-Solomon over GF(2^16): parity by reed-solomon-simd, rebuilding by coefficients in its field.
+//! Reed-Solomon over GF(2^16): parity by reed-solomon-simd, rebuilding by coefficients in its
+//! field.
 //!
-//! The crate's own decoder takes transforms over its whole field for each window, which is slow where one image of a few is
-//! lost, and it cannot rebuild a parity image. The code is linear, so a lost image is also a sum of `k` others, each times a
-//! coefficient. The coefficients come from a matrix of at most 8 by 8 that is inverted once; the multiplications are the
-//! crate's, with the instructions it finds.
+//! The crate's own decoder takes transforms over its whole field for each window, which is slow
+//! where one image of a few is lost, and it cannot rebuild a parity image. The code is linear, so a
+//! lost image is also a sum of `k` others, each times a coefficient. The coefficients come from a
+//! matrix of at most 8 by 8 that is inverted once; the multiplications are the crate's, with the
+//! instructions it finds.
 //!
 //! Windows are worked on in strips that stay in the processor's caches.
 //!
@@ -147,7 +149,8 @@ impl Codec for Leopard16 {
         if let [sum] = &mut *parity
             && !self.generator.is_empty()
         {
-            // One parity is a sum with coefficients of 1, which is quicker without the encoder's copies.
+            // One parity is a sum with coefficients of 1, which is quicker without the encoder's
+            // copies.
             return self.strips(&self.generator, data, &mut [sum]);
         }
         let mut offset = 0;

@@ -7,7 +7,8 @@ use crate::limits::COLUMN_BYTES;
 const CODED: [Profile; 4] =
     [Profile::TwoPlusOne, Profile::FourPlusTwo, Profile::SixPlusThree, Profile::EightPlusFour];
 
-/// docs/formats/group.md §2.2, as it is written there: no table, no transform, no code of the crate.
+/// docs/formats/group.md §2.2, as it is written there: no table, no transform, no code of the
+/// crate.
 mod oracle {
     const POLYNOMIAL: u32 = 0x1002d;
     const BASIS: [u16; 16] = [

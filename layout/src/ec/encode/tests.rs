@@ -1,4 +1,5 @@
-//! Encoding: lengths of every kind, windows of every size, and members that are not what they should be.
+//! Encoding: lengths of every kind, windows of every size, and members that are not what they
+//! should be.
 
 use proptest::prelude::*;
 

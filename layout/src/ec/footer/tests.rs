@@ -23,7 +23,8 @@ fn read(payload: &[u8], footer: &[u8]) -> Result<Footer, FooterError> {
 fn golden_bytes() {
     let group = sample();
     let footer = &group.footers[0];
-    // Three checksums of the long member, none of the short one, three of the parity; the shape; the trailer.
+    // Three checksums of the long member, none of the short one, three of the parity; the shape;
+    // the trailer.
     assert_eq!(footer.len(), 6 * 32 + (16 + 3 * 64) + 64);
     let hex: String = footer[footer.len() - 64..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex[..64], *"53484f414c5041520001000000020040000000c0000000d00000000000000000");
@@ -61,7 +62,8 @@ fn a_file_of_another_length_is_refused() {
     assert_eq!(Footer::decode(trailer, &[]), Err(FooterError::Lengths));
 }
 
-/// Each length of the trailer at its worst, beside a file length that fits it: refused before anything is held.
+/// Each length of the trailer at its worst, beside a file length that fits it: refused before
+/// anything is held.
 #[test]
 fn hostile_lengths_are_refused() {
     let group = sample();
@@ -101,7 +103,8 @@ fn genuine_nonsense_is_refused() {
     assert_eq!(sealed(&|footer| footer[trailer + 24] = 1), Err(FooterError::Lengths));
     assert_eq!(sealed(&|footer| footer[0] ^= 1), Err(FooterError::Lists));
     assert_eq!(sealed(&|footer| footer[5 * 32] ^= 1), Err(FooterError::Lists));
-    // Another sum of the long member, another length of the short one, another version of the shape.
+    // Another sum of the long member, another length of the short one, another version of the
+    // shape.
     assert_eq!(sealed(&|footer| footer[6 * 32 + 16 + 32] ^= 1), Err(FooterError::Lists));
     assert!(sealed(&|footer| footer[6 * 32 + 16 + 64 + 29] = 3).is_err());
     assert_eq!(sealed(&|footer| footer[6 * 32] = 2), Err(FooterError::Group(GroupError::Version { got: 2 })));

@@ -34,7 +34,8 @@ impl Shape {
 }
 
 impl Draft {
-    /// The bytes of its shape, with zeros for the sums of the parity images that are to be made: what ENCODE carries.
+    /// The bytes of its shape, with zeros for the sums of the parity images that are to be made:
+    /// what ENCODE carries.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         put_shape(self, self.parity.iter().map(|_| NO_SUM))
@@ -93,7 +94,8 @@ impl Group {
         let (homes, _) = homes.as_chunks::<HOME_BYTES>();
         let numbers = homes.iter().map(|home| u32::from_be_bytes(*home));
         let homes = numbers.enumerate().map(|(slot, number)| {
-            // No number is kept back for "none": whether there is a home follows from whether there is an image.
+            // No number is kept back for "none": whether there is a home follows from whether there
+            // is an image.
             (number != 0 || shape.image(slot).is_some()).then_some(DataServerId(number))
         });
         let homes = homes.collect();
@@ -122,7 +124,8 @@ fn put_shape(draft: &Draft, parity_sums: impl Iterator<Item = ImageSum>) -> Vec<
     out
 }
 
-/// Takes a shape apart: a draft that can become a group, and the sums that are said of its parity images.
+/// Takes a shape apart: a draft that can become a group, and the sums that are said of its parity
+/// images.
 fn take_shape(bytes: &[u8]) -> Result<(Draft, Vec<ImageSum>), GroupError> {
     let wrong_length = GroupError::Length { got: bytes.len() };
     let (head, entries) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(wrong_length)?;

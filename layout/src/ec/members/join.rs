@@ -1,11 +1,12 @@
 //! Which short groups become one.
 //!
-//! A deadline makes short groups, and members die. Parity of a group costs the same however many members it has, so two groups
-//! that fit into one are made into one. Re-encoding reads all members and writes parity anew: so it is done only where parity
-//! that goes is a good part of what is written.
+//! A deadline makes short groups, and members die. Parity of a group costs the same however many
+//! members it has, so two groups that fit into one are made into one. Re-encoding reads all members
+//! and writes parity anew: so it is done only where parity that goes is a good part of what is
+//! written.
 //!
-//! Where members of two groups are on one data server, one of them is moved first ([`part`]): else two groups would stay where
-//! one is enough, for good.
+//! Where members of two groups are on one data server, one of them is moved first ([`part`]): else
+//! two groups would stay where one is enough, for good.
 //!
 //! Spec: docs/protocol/seal.md §7; docs/formats/group.md §7.
 
@@ -50,8 +51,9 @@ pub struct Joined {
     pub parity: Vec<DataServerId>,
 }
 
-/// Chooses two groups whose living members fit into one, on different servers and spread as a new group would be; of all
-/// such pairs one that fills it best, then those likest in length. `None` if there is none.
+/// Chooses two groups whose living members fit into one, on different servers and spread as a new
+/// group would be; of all such pairs one that fills it best, then those likest in length. `None` if
+/// there is none.
 ///
 /// `rotation` moves by one with each group, so that equal servers take turns.
 #[must_use]
@@ -65,10 +67,10 @@ pub fn join(profile: Profile, groups: &[Short], servers: &[Server], rotation: u6
     })
 }
 
-/// Chooses a member to move where no two groups can become one as they lie: two members of the best pair
-/// are on one data server, and with one of them on another server the pair could be [joined](join).
-/// `None` if no move helps. Moving an image costs its bytes once; the group that goes had parity of
-/// `m` times as many.
+/// Chooses a member to move where no two groups can become one as they lie: two members of the best
+/// pair are on one data server, and with one of them on another server the pair could be
+/// [joined](join). `None` if no move helps. Moving an image costs its bytes once; the group that
+/// goes had parity of `m` times as many.
 #[must_use]
 pub fn part(profile: Profile, groups: &[Short], servers: &[Server]) -> Option<Parted> {
     let cluster = Cluster::new(profile, servers, 0);
@@ -108,8 +110,8 @@ fn pairs(profile: Profile, groups: &[Short]) -> Vec<[usize; 2]> {
     pairs.into_iter().map(|(.., pair)| pair).collect()
 }
 
-/// How many members would be empty if two groups were one, and how unlike in length they are; `None` if that must not be, or does
-/// not pay.
+/// How many members would be empty if two groups were one, and how unlike in length they are;
+/// `None` if that must not be, or does not pay.
 fn fit(profile: Profile, [one, other]: [&Short; 2]) -> Option<(usize, u64)> {
     let empty = profile.data().checked_sub(one.homes.len() + other.homes.len())?;
     let shorter = one.longest_bytes.min(other.longest_bytes);
@@ -127,7 +129,8 @@ fn parity(
 ) -> Option<Vec<DataServerId>> {
     let homes: Vec<usize> = homes.iter().map(|id| cluster.find(*id)).collect::<Option<_>>()?;
     let images = homes.len() + profile.parity();
-    // The tightest caps within which the cluster could hold such a group: it must not lie worse than a new one.
+    // The tightest caps within which the cluster could hold such a group: it must not lie worse
+    // than a new one.
     let (caps, _) = cluster.caps.iter().find(|(_, rank)| images <= *rank)?;
     let mut chosen: Vec<usize> = Vec::with_capacity(images);
     for home in homes {

@@ -270,7 +270,8 @@ proptest! {
         }
     }
 
-    /// With an image on every server there is always a group, and no zone holds more of it than one must.
+    /// With an image on every server there is always a group, and no zone holds more of it than one
+    /// must.
     #[test]
     fn plenty_of_images_are_spread_best(zones in proptest::collection::vec(0..5, 1..16), rotation: u64) {
         let place = |(zone, id): (&i32, u32)| server(id, &zone.to_string(), "", &id.to_string());
@@ -285,7 +286,8 @@ proptest! {
         }
     }
 
-    /// Nothing that waits in vain before its deadline waits after it, if there are servers for one member and its parity.
+    /// Nothing that waits in vain before its deadline waits after it, if there are servers for one
+    /// member and its parity.
     #[test]
     fn a_deadline_ends_waiting(servers in cluster(), home in 0..9_u32) {
         for profile in Profile::ALL {
@@ -344,8 +346,8 @@ fn short_groups_become_one() {
     assert!(join(Profile::FourPlusTwo, &[short(&[0, 1], 1), short(&[6, 3], 1)], &racks, 0).is_some());
 }
 
-/// Two groups that share a data server become one after a member has moved: not to a server that has an image of its group, and
-/// only where that is enough.
+/// Two groups that share a data server become one after a member has moved: not to a server that
+/// has an image of its group, and only where that is enough.
 #[test]
 fn a_member_moves_where_that_makes_two_groups_one() {
     let parted = |groups: &[Short]| part(Profile::FourPlusTwo, groups, &hosts(6));

@@ -1,4 +1,5 @@
-//! Rebuilding: every loss a profile tolerates, every range, and images that are not what they should be.
+//! Rebuilding: every loss a profile tolerates, every range, and images that are not what they
+//! should be.
 
 use proptest::prelude::*;
 
@@ -46,7 +47,8 @@ fn any_tolerated_loss_is_repaired() {
         let group = whole(profile, &lengths(profile));
         let images: Vec<usize> =
             (0..profile.images()).filter(|slot| group.shape.image(*slot).is_some()).collect();
-        // Every set of lost slots; in wide groups every seventh, since all are tried on the codec itself.
+        // Every set of lost slots; in wide groups every seventh, since all are tried on the codec
+        // itself.
         let step = if profile.images() < 9 { 1 } else { 7 };
         let lost = (1..=profile.losses_tolerated()).flat_map(|count| combinations(images.len(), count));
         for lost in lost.step_by(step) {

@@ -75,7 +75,8 @@ fn lists_that_do_not_add_up_are_refused() {
     assert_eq!(Sums::read(bytes, sums.whole(), &list[..list.len() - 32]), Err(ListError));
     assert_eq!(Sums::read(bytes, sums.whole(), &list[..list.len() - 1]), Err(ListError));
     assert_eq!(Sums::read(bytes, sums.whole(), &[]), Err(ListError));
-    // The same number of blocks, another length: the tree is the same, the last block's length is not.
+    // The same number of blocks, another length: the tree is the same, the last block's length is
+    // not.
     let longer = Sums::read(bytes + 1, sums.whole(), list).unwrap();
     assert!(!longer.check(3, &image[3 * BLOCK_BYTES..]));
     for bytes in [u64::MAX, IMAGE_BYTES_MAX + 1, u64::MAX - BLOCK + 1] {

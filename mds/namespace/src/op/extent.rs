@@ -1,7 +1,9 @@
 //! Extent records: where a file's bytes live, and the epochs that say who may touch them.
 //!
-//! Every rise of an epoch queues work for the extent's home; until that is done `pending_work` is set, and no new
-//! handle may be given out. Old ones stay good until a fence or drop is done; a cut refuses none. Work that is not done when more is asked is replaced by one item that asks for both.
+//! Every rise of an epoch queues work for the extent's home; until that is done `pending_work` is
+//! set, and no new handle may be given out. Old ones stay good until a fence or drop is done; a cut
+//! refuses none. Work that is not done when more is asked is replaced by one item that asks for
+//! both.
 //!
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
 
@@ -31,7 +33,8 @@ pub fn extent(view: &dyn View, id: ExtentId) -> Result<Option<ExtentRecord>, FsE
     Ok(found?)
 }
 
-/// Lists a file's extent records from index `from_index` on, by ascending index, at most `records_max`.
+/// Lists a file's extent records from index `from_index` on, by ascending index, at most
+/// `records_max`.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -63,8 +66,8 @@ pub fn all_from(view: &dyn View, from: ExtentId, records_max: usize) -> Result<V
     list(view, &keys::extent(from), &[keys::TAG_EXTENT + 1], records_max)
 }
 
-/// Gives an extent a home and backups, or answers those it has. There is nothing to hold yet, so the backups hold
-/// everything. A code is the extent's for good. Does not move the file's content.
+/// Gives an extent a home and backups, or answers those it has. There is nothing to hold yet, so
+/// the backups hold everything. A code is the extent's for good. Does not move the file's content.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`].
@@ -101,7 +104,8 @@ pub struct CopyChange {
     pub copies: Copies,
 }
 
-/// Raises an extent's epoch: handles given out before are refused as soon as the home has done the queued work.
+/// Raises an extent's epoch: handles given out before are refused as soon as the home has done the
+/// queued work.
 ///
 /// # Errors
 /// [`FsError::NoSuchExtent`].
@@ -110,12 +114,14 @@ pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
     Ok(queue(txn, record, Action::Fence)?.record)
 }
 
-/// Changes who keeps an extent, and answers its record afterwards; `None` if there is none. Nothing changes if the epoch is
-/// not the expected one any more, or if bytes could be lost: a home must be the old one or a backup that holds everything,
-/// and a backup holds everything if it did before, or if it was being filled and `change` says that it is done.
+/// Changes who keeps an extent, and answers its record afterwards; `None` if there is none. Nothing
+/// changes if the epoch is not the expected one any more, or if bytes could be lost: a home must be
+/// the old one or a backup that holds everything, and a backup holds everything if it did before,
+/// or if it was being filled and `change` says that it is done.
 ///
-/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's work. A new home must show first that it has what
-/// it is to serve: until then no server that had everything forgets it ([`prove`]).
+/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's
+/// work. A new home must show first that it has what it is to serve: until then no server that had
+/// everything forgets it ([`prove`]).
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -348,9 +354,10 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
     Ok(Queued { number, record, action })
 }
 
-/// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The smaller of two cuts takes no
-/// byte that somebody was promised: while a cut is not done, its truncation is not answered, or the home has no lease and
-/// serves no WRITE. To take an extent up is to fence it, and so is to yield or to prove it: no handle was given out since that was asked.
+/// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The
+/// smaller of two cuts takes no byte that somebody was promised: while a cut is not done, its
+/// truncation is not answered, or the home has no lease and serves no WRITE. To take an extent up
+/// is to fence it, and so is to yield or to prove it: no handle was given out since that was asked.
 fn both(unfinished: &WorkItem, asked: Action) -> Action {
     match (as_action(unfinished), asked) {
         (Action::Drop, _) | (_, Action::Drop) => Action::Drop,

@@ -1,10 +1,13 @@
 //! A new home shows what it has before anybody forgets it.
 //!
-//! A backup that takes the place of a home may have lost its disk a moment before. So those that held everything when the home last had shown what it has, and
-//! left the set since, are *former* servers: they refuse handles and keep their bytes, and one of them is home again if the new one cannot show that it has them.
+//! A backup that takes the place of a home may have lost its disk a moment before. So those that
+//! held everything when the home last had shown what it has, and left the set since, are *former*
+//! servers: they refuse handles and keep their bytes, and one of them is home again if the new one
+//! cannot show that it has them.
 //!
-//! INVARIANT: from the entry that gives an extent another home until that home has shown what it has, work is pending: no handle is given out, and
-//! nothing is acknowledged. So every former server, and every backup that holds everything, has every byte that was acknowledged.
+//! INVARIANT: from the entry that gives an extent another home until that home has shown what it
+//! has, work is pending: no handle is given out, and nothing is acknowledged. So every former
+//! server, and every backup that holds everything, has every byte that was acknowledged.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
@@ -20,7 +23,8 @@ use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Who keeps what it has of an extent until its home has shown what that has; `None` if the home is to show nothing.
+/// Who keeps what it has of an extent until its home has shown what that has; `None` if the home is
+/// to show nothing.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -41,7 +45,8 @@ pub(super) fn named(item: Option<&WorkItem>) -> Formers {
 pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &ExtentRecord) -> bool {
     match pending {
         Some(WorkItem::Prove { .. }) => true,
-        // The old home keeps what it has until it yields; of a file that goes nothing is to be kept.
+        // The old home keeps what it has until it yields; of a file that goes nothing is to be
+        // kept.
         Some(WorkItem::Yield { .. } | WorkItem::Drop { .. } | WorkItem::Adopt { .. }) => false,
         None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) => {
             before.home != after.home && !before.unpromised
@@ -49,8 +54,9 @@ pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &
     }
 }
 
-/// Changes the copies of an extent whose home is to show what it has, and answers the record afterwards. Nothing changes if a server that has everything
-/// would count as one that has not, or the other way round.
+/// Changes the copies of an extent whose home is to show what it has, and answers the record
+/// afterwards. Nothing changes if a server that has everything would count as one that has not, or
+/// the other way round.
 pub(super) fn change(
     txn: &mut dyn Txn,
     before: ExtentRecord,
@@ -78,8 +84,8 @@ pub(super) fn change(
     Ok(after)
 }
 
-/// A home that was to yield is dead: it keeps what it has until the new one has shown that it has it as well. Of an extent of which nothing was promised it has
-/// nothing to keep.
+/// A home that was to yield is dead: it keeps what it has until the new one has shown that it has
+/// it as well. Of an extent of which nothing was promised it has nothing to keep.
 pub(super) fn instead_of_yield(
     txn: &mut dyn Txn,
     mut record: ExtentRecord,
@@ -103,7 +109,8 @@ pub(super) fn dismiss(txn: &mut dyn Txn, record: &ExtentRecord, formers: Formers
     formers.iter().try_for_each(|server| extent::drop_at(txn, record.extent, server, record.epoch))
 }
 
-/// A former server is gone for good: it is former no more, and a home beside which there was no other serves what it has. True if it was one.
+/// A former server is gone for good: it is former no more, and a home beside which there was no
+/// other serves what it has. True if it was one.
 pub(super) fn forget_former(
     txn: &mut dyn Txn,
     number: u64,

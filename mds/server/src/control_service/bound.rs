@@ -1,6 +1,8 @@
-//! A data server that holds a key of its own is the one with that name, and says nothing for another one.
+//! A data server that holds a key of its own is the one with that name, and says nothing for
+//! another one.
 //!
-//! One that holds the whole cluster key, or the key of every data server, may be any of them: its identity says so.
+//! One that holds the whole cluster key, or the key of every data server, may be any of them: its
+//! identity says so.
 //!
 //! Spec: docs/protocol/control.md §1.
 

@@ -10,7 +10,8 @@ use mds_namespace::{ExtentRecord, op};
 
 use crate::server::Server;
 
-/// The former servers of those of these extents whose home is to show what it has. `None` if that cannot be told now.
+/// The former servers of those of these extents whose home is to show what it has. `None` if that
+/// cannot be told now.
 pub(crate) fn formers_of(server: &Server, records: &[ExtentRecord]) -> Option<BTreeMap<ExtentId, Formers>> {
     let view = server.view().ok()?;
     let mut all = BTreeMap::new();
@@ -22,7 +23,8 @@ pub(crate) fn formers_of(server: &Server, records: &[ExtentRecord]) -> Option<BT
     Some(all)
 }
 
-/// The former servers of an extent whose home is to show what it has; none if there are none, or that cannot be told now.
+/// The former servers of an extent whose home is to show what it has; none if there are none, or
+/// that cannot be told now.
 pub(crate) fn formers(server: &Server, record: &ExtentRecord) -> Formers {
     let all = formers_of(server, std::slice::from_ref(record)).unwrap_or_default();
     all.get(&record.extent).copied().unwrap_or_default()

@@ -18,7 +18,8 @@ pub(crate) struct Tally {
     pub(crate) filling: u64,
     /// That nobody serves now.
     pub(crate) unserved: u64,
-    /// The fewest servers that must be lost for any extent to be lost, less one; of extents that are served.
+    /// The fewest servers that must be lost for any extent to be lost, less one; of extents that
+    /// are served.
     pub(crate) losses_survived: u64,
 }
 
@@ -37,9 +38,11 @@ pub(crate) struct Copies {
     pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
     /// Homes hand over now.
     pub(crate) handing: AtomicBool,
-    /// Extents, and their epochs, whose new home has shown that it does not have what it is to serve, since the last look.
+    /// Extents, and their epochs, whose new home has shown that it does not have what it is to
+    /// serve, since the last look.
     pub(crate) refuted: Mutex<BTreeSet<(ExtentId, Epoch)>>,
-    /// Extents whose layouts are being recalled because they get another home: no new ones meanwhile.
+    /// Extents whose layouts are being recalled because they get another home: no new ones
+    /// meanwhile.
     pub(crate) moving: Mutex<BTreeSet<ExtentId>>,
 }
 

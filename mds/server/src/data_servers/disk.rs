@@ -1,8 +1,11 @@
-//! What data servers report of their disks: that one has failed, and how far their journals are on stable storage.
+//! What data servers report of their disks: that one has failed, and how far their journals are on
+//! stable storage.
 //!
-//! Decides nothing about extents: a server that may not serve has no lease, and is treated as any other without one.
+//! Decides nothing about extents: a server that may not serve has no lease, and is treated as any
+//! other without one.
 //!
-//! INVARIANT: a failure counts as the end of a lease only if it is of the start that registered here: no other start can hold one.
+//! INVARIANT: a failure counts as the end of a lease only if it is of the start that registered
+//! here: no other start can hold one.
 //! Spec: docs/protocol/control.md §2.
 
 use layout::DataServerId;
@@ -18,7 +21,8 @@ impl Known {
 }
 
 impl DataServers {
-    /// The server has reported that its disk failed. True if that is news; `None` if it has another store.
+    /// The server has reported that its disk failed. True if that is news; `None` if it has another
+    /// store.
     pub(crate) fn fail(
         &self,
         id: DataServerId,
@@ -28,7 +32,8 @@ impl DataServers {
     ) -> Option<bool> {
         let mut all = self.known.write();
         let known = all.get_mut(&id).filter(|known| known.uuid == uuid)?;
-        // A report of an earlier start that was long on its way says nothing of the one that registered since.
+        // A report of an earlier start that was long on its way says nothing of the one that
+        // registered since.
         if known.failure.is_some() || (known.instance != 0 && known.instance != instance) {
             return Some(false);
         }

@@ -1,4 +1,5 @@
-//! Why a data server may not serve although it reports: its disk has failed, or its store lacks something.
+//! Why a data server may not serve although it reports: its disk has failed, or its store lacks
+//! something.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -11,7 +12,8 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// When it was reported first, by the monotonic clock.
     pub(crate) since_ms: u64,
-    /// The start that has failed is the one that registered here, so no other start can hold a lease.
+    /// The start that has failed is the one that registered here, so no other start can hold a
+    /// lease.
     pub(crate) is_of_known_start: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Wakes the driver of work items, and sees that one caller at a time tells a data server what it missed.
+//! Wakes the driver of work items, and sees that one caller at a time tells a data server what it
+//! missed.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ impl Work {
         self.call.notify_one();
     }
 
-    /// Nobody else tells this data server what it missed until this is dropped; `None` if somebody does.
+    /// Nobody else tells this data server what it missed until this is dropped; `None` if somebody
+    /// does.
     pub(crate) fn settle_alone(&self, home: DataServerId) -> Option<Settling<'_>> {
         self.settling.lock().insert(home).then(|| Settling { work: self, home })
     }

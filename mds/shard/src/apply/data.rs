@@ -39,8 +39,8 @@ pub(super) fn settled(record: ExtentRecord) -> Result<ExtentRecord, Refusal> {
     if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(told(record)) }
 }
 
-/// A record as an answer has it, which is kept for a request that is sent again: whether anything was
-/// promised may be otherwise by then, and is no caller's business.
+/// A record as an answer has it, which is kept for a request that is sent again: whether anything
+/// was promised may be otherwise by then, and is no caller's business.
 pub(super) fn told(record: ExtentRecord) -> ExtentRecord {
     ExtentRecord { unpromised: false, ..record }
 }
@@ -208,7 +208,8 @@ pub(super) fn mark_stores(txn: &mut dyn Txn, asked: &MarkStores) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-/// Formatting twice is done once: whoever starts first proposes it, and several may think they are first.
+/// Formatting twice is done once: whoever starts first proposes it, and several may think they are
+/// first.
 pub(super) fn format(txn: &mut dyn Txn, now: Timestamp, asked: &Format) -> Result<Outcome, Refusal> {
     let superblock = Superblock {
         file_system: asked.file_system,

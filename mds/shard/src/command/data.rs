@@ -12,7 +12,8 @@ use super::Command;
 use super::layout::LayoutPlace;
 use crate::record::{HANDLE_KEY_BYTES, StoreMark};
 
-/// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow past the limit.
+/// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow
+/// past the limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteInline {
     /// The file.
@@ -46,8 +47,8 @@ pub struct Allocate {
     pub backups: Vec<DataServerId>,
 }
 
-/// Gives an extent a home and backups through an export that has an erasure code of its own. An extent that is there already keeps the
-/// code it has.
+/// Gives an extent a home and backups through an export that has an erasure code of its own. An
+/// extent that is there already keeps the code it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderCode {
     /// The export's, in the log by its name.
@@ -77,15 +78,16 @@ impl Placing {
     }
 }
 
-/// Changes who keeps extents: a backup becomes home, goes, comes, or holds everything now. Each change stands for itself: one
-/// that came too late changes nothing.
+/// Changes who keeps extents: a backup becomes home, goes, comes, or holds everything now. Each
+/// change stands for itself: one that came too late changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeCopies {
     /// The changes, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
     pub changes: Vec<CopyChange>,
 }
 
-/// Bytes reached data servers through the metadata server: what [`WrittenAt`] was before it named epochs.
+/// Bytes reached data servers through the metadata server: what [`WrittenAt`] was before it named
+/// epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The file.
@@ -96,8 +98,9 @@ pub struct Written {
     pub caller: Option<Caller>,
 }
 
-/// Bytes reached data servers through the metadata server. If one of the extents was cut, fenced or moved since, some may be gone again:
-/// [`ContentMoved`](crate::Refusal::ContentMoved), and they are to be written once more.
+/// Bytes reached data servers through the metadata server. If one of the extents was cut, fenced or
+/// moved since, some may be gone again: [`ContentMoved`](crate::Refusal::ContentMoved), and they
+/// are to be written once more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenAt {
     /// The file.
@@ -110,8 +113,8 @@ pub struct WrittenAt {
     pub extents: Vec<(u32, Epoch)>,
 }
 
-/// The home of an extent was asked where what it has of it ends. If the extent was cut or fenced since, that says nothing any more:
-/// [`ContentMoved`](crate::Refusal::ContentMoved).
+/// The home of an extent was asked where what it has of it ends. If the extent was cut or fenced
+/// since, that says nothing any more: [`ContentMoved`](crate::Refusal::ContentMoved).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// The extent.
@@ -181,7 +184,8 @@ pub struct Format {
     pub root_mode: u32,
 }
 
-/// Remembers how far the journals of data servers went. Of a data server that is not known nothing is remembered.
+/// Remembers how far the journals of data servers went. Of a data server that is not known nothing
+/// is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkStores {
     /// At most [`DATA_SERVERS_MAX`](crate::limits::DATA_SERVERS_MAX).
@@ -199,8 +203,8 @@ pub struct MarkStore {
     pub lowers: bool,
 }
 
-/// Adds a key for data-server handles: data servers learn it. Nothing changes if the keys are of another version by now, or one is
-/// being replaced.
+/// Adds a key for data-server handles: data servers learn it. Nothing changes if the keys are of
+/// another version by now, or one is being replaced.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddHandleKey {
     /// Version of the keys that it is added to.
@@ -215,16 +219,16 @@ impl std::fmt::Debug for AddHandleKey {
     }
 }
 
-/// From now on handles are sealed under the key that was added; the proposer knows that each data server with a lease has it. Nothing
-/// changes if the keys are of another version by now.
+/// From now on handles are sealed under the key that was added; the proposer knows that each data
+/// server with a lease has it. Nothing changes if the keys are of another version by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseHandleKey {
     /// Version of the keys.
     pub version: u64,
 }
 
-/// The key before is good no more. Nothing changes if the keys are of another version by now, or the one that was added is not used
-/// yet.
+/// The key before is good no more. Nothing changes if the keys are of another version by now, or
+/// the one that was added is not used yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropHandleKey {
     /// Version of the keys.

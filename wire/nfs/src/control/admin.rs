@@ -1,4 +1,5 @@
-//! DS_REMOVE, DS_DRAIN, VERIFY, REBALANCE, MDS_READMIT and HANDLE_KEY_ROTATE: what administrators ask of the leading metadata server.
+//! DS_REMOVE, DS_DRAIN, VERIFY, REBALANCE, MDS_READMIT and HANDLE_KEY_ROTATE: what administrators
+//! ask of the leading metadata server.
 //!
 //! Spec: docs/protocol/admin.md.
 

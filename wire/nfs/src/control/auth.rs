@@ -1,12 +1,16 @@
-//! HELLO and AUTH: how the two ends of a node-to-node connection prove what they are, and that they belong to the cluster.
+//! HELLO and AUTH: how the two ends of a node-to-node connection prove what they are, and that they
+//! belong to the cluster.
 //!
-//! [`ControlGate`] is the callee's side, [`Handshake`] the caller's. Both are values without a socket or a source of
-//! randomness: nonces come in as arguments. The Raft transport opens with the same two procedures. Which key proves what is
-//! said in `keys`, which role may call what in `roles`.
+//! [`ControlGate`] is the callee's side, [`Handshake`] the caller's. Both are values without a
+//! socket or a source of randomness: nonces come in as arguments. The Raft transport opens with the
+//! same two procedures. Which key proves what is said in `keys`, which role may call what in
+//! `roles`.
 //!
-//! INVARIANT: before a gate is open nothing is decoded but HELLO and AUTH, whose fields have fixed sizes.
+//! INVARIANT: before a gate is open nothing is decoded but HELLO and AUTH, whose fields have fixed
+//! sizes.
 //! INVARIANT: a gate is open only as long as its node holds the key under which it was opened.
-//! INVARIANT: a gate that has seen a wrong MAC, a second HELLO, or a HELLO or AUTH of another length, never opens.
+//! INVARIANT: a gate that has seen a wrong MAC, a second HELLO, or a HELLO or AUTH of another
+//! length, never opens.
 //! Spec: docs/protocol/control.md §1, §2.
 
 use std::fmt;
@@ -51,7 +55,8 @@ impl Hello {
         End { kind: self.kind, identity: self.identity }
     }
 
-    /// Only data servers prove which of them they are; metadata servers tell apart whom they called.
+    /// Only data servers prove which of them they are; metadata servers tell apart whom they
+    /// called.
     fn is_sound(&self) -> bool {
         match self.kind {
             NodeKind::Data | NodeKind::Metadata => true,
@@ -133,7 +138,8 @@ impl Transcript<'_> {
 pub struct Peer {
     /// What it has proved to be.
     pub kind: NodeKind,
-    /// Which of these. Proven by data servers to metadata servers and by those to them; else claimed.
+    /// Which of these. Proven by data servers to metadata servers and by those to them; else
+    /// claimed.
     pub identity: Identity,
     /// Shared with it alone.
     pub secret: ConnectionSecret,
@@ -189,7 +195,8 @@ impl ControlGate {
         self
     }
 
-    /// Answers NULL, HELLO and AUTH. `None` if the procedure is another: ask [`peer`](Self::peer) whether it may go on.
+    /// Answers NULL, HELLO and AUTH. `None` if the procedure is another: ask [`peer`](Self::peer)
+    /// whether it may go on.
     ///
     /// # Errors
     /// Any [`XdrError`]: the arguments do not decode; to be answered GARBAGE_ARGS.
@@ -214,8 +221,8 @@ impl ControlGate {
     /// Answers HELLO.
     ///
     /// # Errors
-    /// [`Refusal::BadVersion`]; [`Refusal::NotAuthenticated`] if it is not the connection's first; [`Refusal::WrongPeer`] if such
-    /// a node has nothing to say here.
+    /// [`Refusal::BadVersion`]; [`Refusal::NotAuthenticated`] if it is not the connection's first;
+    /// [`Refusal::WrongPeer`] if such a node has nothing to say here.
     pub fn hello(&mut self, caller: Hello) -> Result<Hello, Refusal> {
         let before = std::mem::replace(&mut self.state, GateState::Shut);
         if !matches!(before, GateState::Fresh) {
@@ -335,8 +342,8 @@ pub struct Greeted {
 }
 
 impl Handshake {
-    /// Begins a handshake on a new connection to `program`, as a caller of one kind with a callee of another. `nonce` must be
-    /// fresh random bytes.
+    /// Begins a handshake on a new connection to `program`, as a caller of one kind with a callee
+    /// of another. `nonce` must be fresh random bytes.
     #[must_use]
     pub fn new(
         key: &ClusterKey,

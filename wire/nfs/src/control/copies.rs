@@ -1,5 +1,5 @@
-//! COPIES and KEEP: which servers keep an extent, as a home asks it and as a metadata server says it; and the directory of
-//! data servers, so that they find each other.
+//! COPIES and KEEP: which servers keep an extent, as a home asks it and as a metadata server says
+//! it; and the directory of data servers, so that they find each other.
 //!
 //! Spec: docs/protocol/control.md §2; docs/protocol/replicate.md §3, §4.
 
@@ -60,7 +60,8 @@ pub enum Word {
     Lost,
     /// It holds everything now.
     Filled,
-    /// Nothing: the home is about to seal the extent, and wants to know whether it may, and at which epoch.
+    /// Nothing: the home is about to seal the extent, and wants to know whether it may, and at
+    /// which epoch.
     Seal,
     /// Nothing: a backup, or the home, wants to know who is home.
     Who,

@@ -1,4 +1,5 @@
-//! FENCE, CUT, DROP and SIZE: what a metadata server tells and asks a data server about extents; FILE_END: what a data server asks.
+//! FENCE, CUT, DROP and SIZE: what a metadata server tells and asks a data server about extents;
+//! FILE_END: what a data server asks.
 //!
 //! An extent is a pair of numbers here; what it means is `layout`'s.
 //!
@@ -31,7 +32,8 @@ pub struct Cut {
     pub epoch: u64,
     /// Bytes to keep, from the start of the extent.
     pub keep_bytes: u32,
-    /// Where its copies are, which must be cut as well; `None` if there is no record of them any more.
+    /// Where its copies are, which must be cut as well; `None` if there is no record of them any
+    /// more.
     pub copies: Option<CopySet>,
 }
 
@@ -74,8 +76,8 @@ pub struct ExtentSize {
     pub held_bytes: u32,
     /// The epoch as known.
     pub epoch: u64,
-    /// Wall clock of the last WRITE, or of the data server's start if that was later, nanoseconds since 1970; 0 if the extent has no
-    /// record.
+    /// Wall clock of the last WRITE, or of the data server's start if that was later, nanoseconds
+    /// since 1970; 0 if the extent has no record.
     pub mtime_unix_ns: u64,
     /// Grows with each WRITE, CUT and DROP.
     pub change: u64,

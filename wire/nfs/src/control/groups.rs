@@ -1,7 +1,8 @@
-//! GROUP, ENCODE and REBUILD: which images belong together, how a group's parity is made, and how an image of a group is
-//! made again.
+//! GROUP, ENCODE and REBUILD: which images belong together, how a group's parity is made, and how
+//! an image of a group is made again.
 //!
-//! Records, shapes and drafts of groups are bytes here; `layout` reads and writes them (docs/formats/group.md §3).
+//! Records, shapes and drafts of groups are bytes here; `layout` reads and writes them
+//! (docs/formats/group.md §3).
 //!
 //! Spec: docs/protocol/seal.md §3, §5, §6.
 
@@ -45,7 +46,8 @@ impl Encode for GroupSlot {
 /// Arguments of ENCODE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeGroup {
-    /// The group's shape with zeros for the sums of the parity images, at most [`limits::GROUP_BYTES_MAX`].
+    /// The group's shape with zeros for the sums of the parity images, at most
+    /// [`limits::GROUP_BYTES_MAX`].
     pub draft: Bytes,
     /// The data server of each member, 0 for an empty one; at most [`limits::GROUP_SLOTS_MAX`].
     pub homes: Vec<u32>,

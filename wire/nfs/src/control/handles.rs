@@ -1,5 +1,5 @@
-//! What a data server judges handles by: the handle keys that REGISTER and HEARTBEAT bring, HELD (whether a layout is held)
-//! and ADMITTED (which addresses exports admit).
+//! What a data server judges handles by: the handle keys that REGISTER and HEARTBEAT bring, HELD
+//! (whether a layout is held) and ADMITTED (which addresses exports admit).
 //!
 //! Spec: docs/protocol/control.md §2, §7, §8; docs/formats/ds_handle.md.
 

@@ -1,4 +1,5 @@
-//! HEARTBEAT and CLOCK: how a data server renews its lease, and the usage it reports (STAT reports the same).
+//! HEARTBEAT and CLOCK: how a data server renews its lease, and the usage it reports (STAT reports
+//! the same).
 //!
 //! Spec: docs/protocol/control.md §2, §5.
 
@@ -84,7 +85,8 @@ pub struct Heartbeat {
     pub directory: u64,
     /// The write verifier of this start, as REGISTER had it.
     pub instance: u64,
-    /// Why this start serves nothing any more, at most [`limits::WORDS_BYTES_MAX`] bytes; empty while it serves.
+    /// Why this start serves nothing any more, at most [`limits::WORDS_BYTES_MAX`] bytes; empty
+    /// while it serves.
     pub failure: String,
     /// All before this is on stable storage.
     pub durable: JournalEnd,
@@ -120,7 +122,8 @@ impl Encode for Heartbeat {
 /// Body of HEARTBEAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// How long the lease lasts from the moment the heartbeat was sent; 0: a failure was reported, and there is none.
+    /// How long the lease lasts from the moment the heartbeat was sent; 0: a failure was reported,
+    /// and there is none.
     pub lease_ms: u32,
     /// How long an extent rests before it is sealed; 0: sealing is off.
     pub seal_idle_ms: u32,

@@ -1,9 +1,10 @@
-//! IMAGES, READ_IMAGE, PUT_IMAGE and END_IMAGE: what data servers ask about the images they hold, and how the bytes of an
-//! image go from one to another. THAW and ADOPT: whether an image is all there is of its extent, and what is done when it is all that
-//! is left.
+//! IMAGES, READ_IMAGE, PUT_IMAGE and END_IMAGE: what data servers ask about the images they hold,
+//! and how the bytes of an image go from one to another. THAW and ADOPT: whether an image is all
+//! there is of its extent, and what is done when it is all that is left.
 //!
-//! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied: they are a part of the
-//! message they came in. HAVE: whether images are where they are thought to be. AT_REST: whether a reader may answer from an image.
+//! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied:
+//! they are a part of the message they came in. HAVE: whether images are where they are thought to
+//! be. AT_REST: whether a reader may answer from an image.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §5, §8 to §11.
 
@@ -23,7 +24,8 @@ pub enum Standing {
     Unused,
     /// A parity image.
     Parity,
-    /// The image that its journal uses, and those of all backups of the set too, as the home of the extent says.
+    /// The image that its journal uses, and those of all backups of the set too, as the home of the
+    /// extent says.
     Used,
 }
 
@@ -57,11 +59,11 @@ pub struct ShownImage {
     pub standing: Standing,
     /// Whose image it is; zeros for parity.
     pub extent: ExtentName,
-    /// [`Standing::Unused`]: the extent's epoch when it was sealed. [`Standing::Used`]: the epoch of the set that uses it. 0 for
-    /// parity.
+    /// [`Standing::Unused`]: the extent's epoch when it was sealed. [`Standing::Used`]: the epoch
+    /// of the set that uses it. 0 for parity.
     pub epoch: u64,
-    /// [`Standing::Unused`]: up to which act it says the extent. [`Standing::Used`]: the last act of the extent, 0 if nothing lies
-    /// above the image. 0 for parity.
+    /// [`Standing::Unused`]: up to which act it says the extent. [`Standing::Used`]: the last act
+    /// of the extent, 0 if nothing lies above the image. 0 for parity.
     pub sequence: u64,
     /// Bytes of the extent it holds, from its start; 0 for parity.
     pub content_bytes: u32,
@@ -283,7 +285,8 @@ xdr_struct! { AskAtRest { extent, epoch } }
 pub struct AtRest {
     /// Bytes of the file, by the log.
     pub size_bytes: u64,
-    /// The image that says every byte of the extent: the payload of an IMAGE record (docs/formats/journal.md §2).
+    /// The image that says every byte of the extent: the payload of an IMAGE record
+    /// (docs/formats/journal.md §2).
     pub image: [u8; limits::IMAGE_RECORD_DATA_BYTES],
 }
 
@@ -325,7 +328,8 @@ impl Encode for HaveImages {
 /// Body of HAVE's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HadImages {
-    /// One for each that was asked for, in order: false if its file is surely not there, or has another length.
+    /// One for each that was asked for, in order: false if its file is surely not there, or has
+    /// another length.
     pub have: Vec<bool>,
 }
 

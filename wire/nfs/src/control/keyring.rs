@@ -1,8 +1,9 @@
-//! The keys that a node holds at one time, and the same while they are replaced: one with which it opens connections, and one at most
-//! that it takes besides.
+//! The keys that a node holds at one time, and the same while they are replaced: one with which it
+//! opens connections, and one at most that it takes besides.
 //!
 //! INVARIANT: both keys of a ring are for the same role, and are not the same.
-//! INVARIANT: a ring takes the place of another only if they have a key in common: a file of another cluster cuts no node off.
+//! INVARIANT: a ring takes the place of another only if they have a key in common: a file of
+//! another cluster cuts no node off.
 //! Spec: docs/protocol/control.md §1, docs/formats/key.md.
 
 use std::fmt;
@@ -98,7 +99,8 @@ impl Ring {
         self.keys().any(|held| held == key)
     }
 
-    /// What each key gives by `derive`, in the same places. `None` if one gives nothing, or the two no ring.
+    /// What each key gives by `derive`, in the same places. `None` if one gives nothing, or the two
+    /// no ring.
     #[must_use]
     pub fn derived(&self, derive: impl Fn(&ClusterKey) -> Option<ClusterKey>) -> Option<Self> {
         let active = derive(&self.active)?;
@@ -115,7 +117,8 @@ fn same_role(one: &ClusterKey, other: &ClusterKey) -> Result<(), RingError> {
     if one == other { Ok(()) } else { Err(RingError::Roles { one, other }) }
 }
 
-/// The ring that all connections of a node share. Each connection looks at its start, and a callee's also later.
+/// The ring that all connections of a node share. Each connection looks at its start, and a
+/// callee's also later.
 #[derive(Clone)]
 pub struct Keyring(Arc<Shared>);
 
@@ -134,13 +137,15 @@ impl Keyring {
         Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Another number for each ring that was held: what was judged by the ring is to be judged again.
+    /// Another number for each ring that was held: what was judged by the ring is to be judged
+    /// again.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// Another number for each key that was active: a connection that was opened before is under another key.
+    /// Another number for each key that was active: a connection that was opened before is under
+    /// another key.
     #[must_use]
     pub fn active_version(&self) -> u64 {
         self.0.active_version.load(Ordering::Acquire)

@@ -1,7 +1,9 @@
-//! What a node holds of the cluster's keys: all of it, or what was derived for its role; and which key proves what.
+//! What a node holds of the cluster's keys: all of it, or what was derived for its role; and which
+//! key proves what.
 //!
 //! INVARIANT: `ClusterKey::link_key` is the one place where a key is chosen for a connection.
-//! INVARIANT: what was derived for a role gives neither the cluster key nor the key of another role, or of another data server.
+//! INVARIANT: what was derived for a role gives neither the cluster key nor the key of another
+//! role, or of another data server.
 //! Spec: docs/protocol/control.md §1; docs/formats/key.md.
 
 use std::fmt;
@@ -16,8 +18,8 @@ const CONTEXT_NEIGHBOURS: &str = "shoal 2026-11-25 control: data servers among e
 const CONTEXT_ADMINISTRATOR: &str = "shoal 2026-11-25 control: administrators";
 const CONTEXT_FINGERPRINT: &str = "shoal 2026-11-25 cluster key: fingerprint";
 
-/// Which node of its kind a node is. For data servers with a key of their own: a hash of the name, which is proven. For
-/// metadata servers: another one for each node, which is claimed.
+/// Which node of its kind a node is. For data servers with a key of their own: a hash of the name,
+/// which is proven. For metadata servers: another one for each node, which is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity([u8; 32]);
 
@@ -156,8 +158,9 @@ impl ClusterKey {
         }
     }
 
-    /// 8 hex digits that tell keys apart, and from which nothing of a key is learnt. The cluster key and the keys of all data servers
-    /// that were derived from it have the same; an administrator's has another.
+    /// 8 hex digits that tell keys apart, and from which nothing of a key is learnt. The cluster
+    /// key and the keys of all data servers that were derived from it have the same; an
+    /// administrator's has another.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let shown = match &self.0 {

@@ -2,8 +2,8 @@
 //!
 //! Spec: docs/protocol/control.md.
 
-/// A record of a connection that is not authenticated never takes more than this many bytes: HELLO is the largest, with the
-/// longest credential and verifier of a call.
+/// A record of a connection that is not authenticated never takes more than this many bytes: HELLO
+/// is the largest, with the longest credential and verifier of a call.
 pub const HANDSHAKE_RECORD_BYTES_MAX: usize = 1024;
 
 /// Longest address, in bytes.
@@ -84,8 +84,8 @@ pub const IMAGE_CALL_BYTES_MAX: usize = IMAGE_DATA_BYTES_MAX + 4096;
 /// A replicated record with its call never takes more than this many bytes.
 pub const REPLICATE_BYTES_MAX: usize = RECORD_DATA_BYTES_MAX + 4096;
 
-/// A control call or reply never takes more than this many bytes: a directory is the largest. Replicated records
-/// and bytes of images have bounds of their own.
+/// A control call or reply never takes more than this many bytes: a directory is the largest.
+/// Replicated records and bytes of images have bounds of their own.
 pub const CONTROL_BYTES_MAX: usize = 128 << 10;
 
 const SIZE_REPLY_BYTES_MAX: usize = 8 + SIZE_EXTENTS_MAX * 32;

@@ -1,12 +1,15 @@
 //! The control protocol between metadata servers and data servers.
 //!
-//! `procedure` numbers what can be called, `reply` begins what comes back, `body` reads and writes the rest.
-//! `auth` opens every connection with what `keys` has and `keyring` holds, `roles` says which node may call what, `register` and `heartbeat` are what a data server says, `extent`
-//! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
-//! `images` and `groups` how extents are sealed, `handles` is what data-server handles are judged by, `admin`, `exports` and `report` are what
-//! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
+//! `procedure` numbers what can be called, `reply` begins what comes back, `body` reads and writes
+//! the rest. `auth` opens every connection with what `keys` has and `keyring` holds, `roles` says
+//! which node may call what, `register` and `heartbeat` are what a data server says, `extent` is
+//! what it is told, `copies` and `replicate` are how further copies of an extent are kept, `images`
+//! and `groups` how extents are sealed, `handles` is what data-server handles are judged by,
+//! `admin`, `exports` and `report` are what administrators ask. Nothing here sends or waits:
+//! env-transport carries these bodies.
 //!
-//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md;
+//! docs/protocol/admin.md.
 
 pub mod admin;
 pub mod auth;

@@ -1,4 +1,5 @@
-//! REGISTER: a data server says who and where it is, and gets its id, its first lease and the sealed handle key.
+//! REGISTER: a data server says who and where it is, and gets its id, its first lease and the
+//! sealed handle key.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -27,7 +28,8 @@ pub struct Register {
     pub capacity_bytes: u64,
     /// What counts against it.
     pub used_bytes: u64,
-    /// Zone it stands in; empty is unknown. Copies of an extent are kept apart by zone, rack and host.
+    /// Zone it stands in; empty is unknown. Copies of an extent are kept apart by zone, rack and
+    /// host.
     pub zone: String,
     /// Rack it stands in.
     pub rack: String,
@@ -110,7 +112,8 @@ impl Encode for Register {
 pub struct Registered {
     /// The data server's id, for good.
     pub server: u32,
-    /// How long the lease lasts from the moment REGISTER was sent; 0: there is none yet, and it is to register again.
+    /// How long the lease lasts from the moment REGISTER was sent; 0: there is none yet, and it is
+    /// to register again.
     pub lease_ms: u32,
     /// The keys of data-server handles.
     pub keys: HandleKeys,

@@ -60,8 +60,8 @@ pub struct Replicate {
     pub sequence: u64,
     /// From the extent's start.
     pub offset: u32,
-    /// Of a WRITE, at most [`limits::RECORD_DATA_BYTES_MAX`]; of an IMAGE, the [`limits::IMAGE_RECORD_DATA_BYTES`] of the journal's
-    /// record; of a CUT, none.
+    /// Of a WRITE, at most [`limits::RECORD_DATA_BYTES_MAX`]; of an IMAGE, the
+    /// [`limits::IMAGE_RECORD_DATA_BYTES`] of the journal's record; of a CUT, none.
     pub data: Bytes,
 }
 

@@ -1,6 +1,7 @@
 //! Which kind of node may call which procedure of which other kind: one table.
 //!
-//! INVARIANT: each procedure has one kind of caller and one kind of callee; adding a procedure without a row does not compile.
+//! INVARIANT: each procedure has one kind of caller and one kind of callee; adding a procedure
+//! without a row does not compile.
 //! Spec: docs/protocol/control.md, §1.
 
 use super::{NodeKind, PROGRAM, Procedure, RAFT_PROGRAM};

@@ -11,9 +11,11 @@ use crate::{
 /// The body of a device's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceAddr {
-    /// Its addresses. QUIRK(linux): those behind the first are used only if family and transport are the first's.
+    /// Its addresses. QUIRK(linux): those behind the first are used only if family and transport
+    /// are the first's.
     pub addresses: Vec<NetAddr>,
-    /// What it speaks. QUIRK(linux): the first is used, and one that is not known refuses the device.
+    /// What it speaks. QUIRK(linux): the first is used, and one that is not known refuses the
+    /// device.
     pub versions: Vec<DeviceVersion>,
 }
 

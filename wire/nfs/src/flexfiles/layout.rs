@@ -41,7 +41,8 @@ xdr_body! { FfLayout { stripe_unit_bytes, mirrors: list(MIRRORS_MAX), flags, sta
 /// One copy of the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// The data servers that share it. QUIRK(linux): exactly one before 6.18, whose client fails the application.
+    /// The data servers that share it. QUIRK(linux): exactly one before 6.18, whose client fails
+    /// the application.
     pub data_servers: Vec<DataServer>,
 }
 
@@ -56,7 +57,8 @@ pub struct DataServer {
     pub efficiency: u32,
     /// For data servers of NFSv4; anonymous for NFSv3.
     pub stateid: Stateid,
-    /// The file's handle, for each version in the device's list. QUIRK(linux): the first is used, none is a crash.
+    /// The file's handle, for each version in the device's list. QUIRK(linux): the first is used,
+    /// none is a crash.
     pub filehandles: Vec<Filehandle>,
     /// Whose data it is. See [`decimal`](Self::decimal).
     pub user: Bytes,
@@ -76,15 +78,16 @@ xdr_body! {
 }
 
 impl DataServer {
-    /// A user or a group as a layout names it. QUIRK(linux): a plain decimal number without leading zeros, or the layout is
-    /// refused.
+    /// A user or a group as a layout names it. QUIRK(linux): a plain decimal number without leading
+    /// zeros, or the layout is refused.
     #[must_use]
     pub fn decimal(id: u32) -> Bytes {
         id.to_string().into()
     }
 }
 
-/// Why a layout cannot be given to a client. Ours, always: the client should go through the metadata server.
+/// Why a layout cannot be given to a client. Ours, always: the client should go through the
+/// metadata server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutBodyError {
     /// It is larger than a client reads.
@@ -99,7 +102,8 @@ pub enum LayoutBodyError {
         /// Which.
         what: &'static str,
     },
-    /// Several data servers share a mirror, and the stripe unit is 0 or the mirrors differ in their number.
+    /// Several data servers share a mirror, and the stripe unit is 0 or the mirrors differ in their
+    /// number.
     #[error("layout with uneven stripes")]
     Striping,
 }

@@ -1,6 +1,7 @@
 //! `netaddr4`: where a data server listens, as a network id and a universal address.
 //!
-//! A universal address is the address, then the port as two more numbers of eight bits: "192.0.2.1.8.1" is port 2049.
+//! A universal address is the address, then the port as two more numbers of eight bits:
+//! "192.0.2.1.8.1" is port 2049.
 //!
 //! Spec: RFC 8881 §3.3.9; RFC 5665 §5.2.3.
 
@@ -34,7 +35,8 @@ pub struct NetAddr {
 xdr_body! { NetAddr { netid: opaque(NETID_BYTES_MAX), uaddr: opaque(UADDR_BYTES_MAX) } }
 
 impl NetAddr {
-    /// The wire form of an address. An IPv6 scope or flow is left out: it means nothing on another machine.
+    /// The wire form of an address. An IPv6 scope or flow is left out: it means nothing on another
+    /// machine.
     #[must_use]
     pub fn new(transport: Transport, address: SocketAddr) -> Self {
         let netid = match (transport, address.ip()) {

@@ -29,8 +29,8 @@ fn layout() -> FfLayout {
     }
 }
 
-/// Spec: RFC 8435 §5.1: stripe unit, mirrors of data servers, flags, hint; each data server as device, efficiency, stateid,
-/// handles, user, group.
+/// Spec: RFC 8435 §5.1: stripe unit, mirrors of data servers, flags, hint; each data server as
+/// device, efficiency, stateid, handles, user, group.
 #[test]
 fn layout_golden_bytes() {
     let golden: &[u8] = &[

@@ -16,7 +16,8 @@ pub fn decode_body<T: Decode>(body: &Bytes) -> Result<T, XdrError> {
     Ok(value)
 }
 
-/// Writes a whole body. A layout has [`FfLayout::to_body`](super::FfLayout::to_body) instead, which checks what clients demand.
+/// Writes a whole body. A layout has [`FfLayout::to_body`](super::FfLayout::to_body) instead, which
+/// checks what clients demand.
 pub fn encode_body(value: &impl Encode) -> Bytes {
     let mut w = Writer::new();
     value.encode(&mut w);

@@ -1,7 +1,8 @@
-//! Attributes, and the "weak cache consistency" data that tells a client whether its cache still holds.
+//! Attributes, and the "weak cache consistency" data that tells a client whether its cache still
+//! holds.
 //!
-//! `post_op_attr` and `pre_op_attr` are `Option`s: XDR writes them alike. A data server that does not know a file's
-//! attributes sends none, and clients must live with it.
+//! `post_op_attr` and `pre_op_attr` are `Option`s: XDR writes them alike. A data server that does
+//! not know a file's attributes sends none, and clients must live with it.
 //!
 //! Spec: RFC 1813 §2.5, §2.6.
 
@@ -97,7 +98,8 @@ pub struct WccAttr {
 
 xdr_struct! { WccAttr { size, mtime, ctime } }
 
-/// `wcc_data`: attributes around a change. Before and after must enclose only that change, or be left out.
+/// `wcc_data`: attributes around a change. Before and after must enclose only that change, or be
+/// left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct WccData {
     /// Just before.

@@ -1,7 +1,8 @@
 //! A failure of any procedure, without attributes: the well-formed way not to do something.
 //!
-//! Every procedure but NULL has a status and a failure body of its own shape. A client that finds another shape takes the
-//! reply for garbage, so a server that does not support a procedure still has to know it.
+//! Every procedure but NULL has a status and a failure body of its own shape. A client that finds
+//! another shape takes the reply for garbage, so a server that does not support a procedure still
+//! has to know it.
 //!
 //! Spec: RFC 1813 §3.3 (the failure arm of each procedure).
 
@@ -9,7 +10,8 @@ use wire_xdr::{Encode, Writer};
 
 use super::{Nfsstat3, Procedure};
 
-/// Says that `procedure` failed with `status`, and nothing about attributes. There is none for NULL, which cannot fail.
+/// Says that `procedure` failed with `status`, and nothing about attributes. There is none for
+/// NULL, which cannot fail.
 ///
 /// # Panics
 /// If the status is [`Nfsstat3::Ok`].

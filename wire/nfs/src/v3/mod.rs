@@ -1,8 +1,10 @@
-//! NFS version 3: the procedures that a data server answers and its client calls, both directions of each.
+//! NFS version 3: the procedures that a data server answers and its client calls, both directions
+//! of each.
 //!
-//! One file a procedure, with `Args`, `ResOk` and `Res`. A stock Linux client with a flexible-files layout sends READ,
-//! WRITE, COMMIT and NULL; the others here are for mounts by hand and for tests. What is not here is answered through
-//! [`failure()`]. Handles and attributes are carried, not understood.
+//! One file a procedure, with `Args`, `ResOk` and `Res`. A stock Linux client with a flexible-files
+//! layout sends READ, WRITE, COMMIT and NULL; the others here are for mounts by hand and for tests.
+//! What is not here is answered through [`failure()`]. Handles and attributes are carried, not
+//! understood.
 //!
 //! INVARIANT: file bytes of READ and WRITE are slices of the message they came in, never copies.
 //! Spec: RFC 1813.

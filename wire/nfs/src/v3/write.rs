@@ -42,7 +42,8 @@ impl Decode for Args {
         let count = usize::try_from(r.u32()?).unwrap_or(usize::MAX);
         let stable = StableHow::decode(r)?;
         let data = r.opaque(IO_BYTES_MAX)?;
-        // RFC 1813 §3.3.7 calls a difference an error without naming one: we treat the arguments as undecodable.
+        // RFC 1813 §3.3.7 calls a difference an error without naming one: we treat the arguments as
+        // undecodable.
         if data.len() != count {
             return Err(XdrError::Invalid { field: "WRITE3args.count" });
         }

@@ -1,7 +1,8 @@
 //! `bitmap4`: a set of small numbers (attributes, operations, notifications).
 //!
-//! Any length up to eight words is accepted, and words behind the third are dropped: nothing we know has such a number,
-//! and a request for what is not known is not an error. Where it is one (SETATTR), `decode_reporting` tells.
+//! Any length up to eight words is accepted, and words behind the third are dropped: nothing we
+//! know has such a number, and a request for what is not known is not an error. Where it is one
+//! (SETATTR), `decode_reporting` tells.
 //!
 //! INVARIANT: written without trailing zero words, so equal sets have equal bytes.
 //! Spec: RFC 8881 §3.3.7.
@@ -199,7 +200,8 @@ mod tests {
         w.into_bytes()
     }
 
-    /// Bit n is bit n mod 32, from the least, of word n / 32; no word follows the last that has a bit.
+    /// Bit n is bit n mod 32, from the least, of word n / 32; no word follows the last that has a
+    /// bit.
     #[test]
     fn golden_bytes_without_trailing_zero_words() {
         assert_eq!(encoded(&Bitmap::EMPTY), [0u8, 0, 0, 0].as_slice());

@@ -7,7 +7,8 @@ use wire_xdr::xdr_struct;
 /// A directory's change attribute around an operation that modified it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChangeInfo {
-    /// Whether nothing else can have happened between `before` and `after`: a client then keeps its cache.
+    /// Whether nothing else can have happened between `before` and `after`: a client then keeps its
+    /// cache.
     pub atomic: bool,
     /// The change attribute before.
     pub before: u64,

@@ -1,8 +1,9 @@
 //! COMPOUND: the envelope of a sequence of operations, and of their results.
 //!
-//! Arguments are read lazily: the header first, then for each operation its number and its own arguments, so that an
-//! operation that is not served stops the compound without anybody knowing its arguments, and a bad one does not spoil
-//! those before it. Results are written as they come; status and count are filled in at the end.
+//! Arguments are read lazily: the header first, then for each operation its number and its own
+//! arguments, so that an operation that is not served stops the compound without anybody knowing
+//! its arguments, and a bad one does not spoil those before it. Results are written as they come;
+//! status and count are filled in at the end.
 //!
 //! CB_COMPOUND has the same results, and arguments with one more field: see `callback::compound`.
 //!
@@ -32,7 +33,8 @@ pub struct CompoundHeader {
 xdr_body! { CompoundHeader { tag: opaque(TAG_BYTES_MAX), minor_version, op_count } }
 
 impl CompoundHeader {
-    /// Checks the number of operations against [`COMPOUND_OPS_MAX`]; a session's own limit comes on top.
+    /// Checks the number of operations against [`COMPOUND_OPS_MAX`]; a session's own limit comes on
+    /// top.
     ///
     /// # Errors
     /// TOO_MANY_OPS, the status to answer the whole compound with.
@@ -83,8 +85,8 @@ pub struct OpReplyHeader {
 
 xdr_body! { OpReplyHeader { op, status } }
 
-/// Writes the answer to a compound whose minor version is not served: no results (RFC 8881 §2.7). It is also the answer
-/// to NFSv4.0, whose header looks the same.
+/// Writes the answer to a compound whose minor version is not served: no results (RFC 8881 §2.7).
+/// It is also the answer to NFSv4.0, whose header looks the same.
 pub fn encode_refusal(w: &mut Writer, status: Nfsstat4, tag: &Bytes) {
     ReplyHeader { status, tag: tag.clone(), op_count: 0 }.encode(w);
 }
@@ -107,8 +109,8 @@ impl ReplyWriter {
         Self { status, count, ops: 0 }
     }
 
-    /// Begins the result of one operation: writes its number. The body, if there is one, is written straight after this,
-    /// and [`OpReply::finish`] or [`OpReply::fail`] ends it.
+    /// Begins the result of one operation: writes its number. The body, if there is one, is written
+    /// straight after this, and [`OpReply::finish`] or [`OpReply::fail`] ends it.
     pub fn begin_op(&mut self, w: &mut Writer, op: u32) -> OpReply {
         self.ops += 1;
         w.u32(op);
@@ -192,7 +194,8 @@ impl RequestWriter {
     }
 }
 
-/// Reads the next operation's number: `Err` holds a number that is no operation, for OP_ILLEGAL (RFC 8881 §15.2).
+/// Reads the next operation's number: `Err` holds a number that is no operation, for OP_ILLEGAL
+/// (RFC 8881 §15.2).
 ///
 /// # Errors
 /// [`XdrError::Short`] if the compound ends here, although it promised more.
@@ -205,7 +208,8 @@ pub fn decode_op(r: &mut Reader) -> Result<Result<Op, u32>, XdrError> {
 /// Reads a result's header, and checks that it answers this operation.
 ///
 /// # Errors
-/// [`XdrError::BadDiscriminant`] if it answers another; ILLEGAL is let through, as it has no number of its own to repeat.
+/// [`XdrError::BadDiscriminant`] if it answers another; ILLEGAL is let through, as it has no number
+/// of its own to repeat.
 pub fn decode_op_reply(r: &mut Reader, op: Op) -> Result<Nfsstat4, XdrError> {
     let header = OpReplyHeader::decode(r)?;
     if header.op == op.as_u32() || header.op == Op::Illegal.as_u32() && !header.status.is_ok() {
@@ -245,7 +249,8 @@ mod tests {
         assert!(decode_op(&mut r).is_err());
     }
 
-    /// A body that was begun is dropped when the operation fails; status and count come last and stand first.
+    /// A body that was begun is dropped when the operation fails; status and count come last and
+    /// stand first.
     #[test]
     fn reply_golden_bytes() {
         let mut w = Writer::new();

@@ -43,6 +43,7 @@ identifier! {
 }
 
 identifier! {
-    /// Tells one instance of something (a boot, a directory listing, an exclusive create) from another.
+    /// Tells one instance of something (a boot, a directory listing, an exclusive create) from
+    /// another.
     Verifier, 8
 }

@@ -1,4 +1,5 @@
-//! What layout operations and their callbacks have in common: iomodes, layouts, updates, device errors.
+//! What layout operations and their callbacks have in common: iomodes, layouts, updates, device
+//! errors.
 //!
 //! The bodies are opaque here; for flexible files `crate::flexfiles` reads them.
 //!

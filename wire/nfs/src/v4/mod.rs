@@ -1,7 +1,8 @@
 //! NFS version 4, minor versions 1 and 2.
 //!
-//! `compound` reads and writes the envelope, `ops` has one file for each operation, `callback` the same for the other
-//! direction, `attr` the attributes. Minor version 0 is recognised only to be refused.
+//! `compound` reads and writes the envelope, `ops` has one file for each operation, `callback` the
+//! same for the other direction, `attr` the attributes. Minor version 0 is recognised only to be
+//! refused.
 //!
 //! Spec: RFC 8881; RFC 7862; RFC 8276.
 

@@ -1,7 +1,7 @@
 //! Operation numbers of COMPOUND and CB_COMPOUND, with their names.
 //!
-//! A number that is not listed is no operation at all: the receiver answers OP_ILLEGAL (RFC 8881 §15.2), whose own
-//! number is listed because it stands in the reply.
+//! A number that is not listed is no operation at all: the receiver answers OP_ILLEGAL (RFC 8881
+//! §15.2), whose own number is listed because it stands in the reply.
 //!
 //! Spec: RFC 8881 §17, §20; RFC 7862 §15; RFC 8276 §8.4.
 
@@ -199,7 +199,8 @@ impl Op {
     /// The name the RFC gives it, without the "OP_".
     #[must_use]
     pub fn name(self) -> &'static str {
-        // The operations have consecutive numbers and stand in the table in their order; ILLEGAL is the last.
+        // The operations have consecutive numbers and stand in the table in their order; ILLEGAL is
+        // the last.
         let index = self.as_u32() - Self::Access.as_u32();
         usize::try_from(index).ok().and_then(|index| OP_NAMES.get(index)).map_or("ILLEGAL", |row| row.1)
     }
@@ -214,7 +215,8 @@ impl Op {
         }
     }
 
-    /// Whether NFSv4.1 took this operation of NFSv4.0 away (RFC 8881 §17: mandatory not to implement).
+    /// Whether NFSv4.1 took this operation of NFSv4.0 away (RFC 8881 §17: mandatory not to
+    /// implement).
     #[must_use]
     pub fn is_v40_only(self) -> bool {
         matches!(

@@ -30,14 +30,15 @@ impl Stateid {
     /// Never valid: what a callback names when it has no state to name.
     pub const INVALID: Self = Self { seqid: u32::MAX, other: [0; STATEID_OTHER_BYTES] };
 
-    /// Whether `other` is one of the two reserved patterns, so that this can name no state of a server's making. Such a
-    /// stateid is one of the four constants, or an error (RFC 8881 §8.2.3).
+    /// Whether `other` is one of the two reserved patterns, so that this can name no state of a
+    /// server's making. Such a stateid is one of the four constants, or an error (RFC 8881 §8.2.3).
     #[must_use]
     pub fn is_special(&self) -> bool {
         self.other == [0; STATEID_OTHER_BYTES] || self.other == [0xff; STATEID_OTHER_BYTES]
     }
 
-    /// The same state after one more change. The counter passes over 0, which means "the latest" (RFC 8881 §8.2.2).
+    /// The same state after one more change. The counter passes over 0, which means "the latest"
+    /// (RFC 8881 §8.2.2).
     #[must_use]
     pub fn next(self) -> Self {
         Self { seqid: self.seqid.checked_add(1).unwrap_or(1), other: self.other }

@@ -1,7 +1,7 @@
 //! The status of an operation: `nfsstat4`.
 //!
-//! All values of NFSv4.1, NFSv4.2 and the extended attributes. A number that is not known is kept, so that a client can
-//! show what a newer server said.
+//! All values of NFSv4.1, NFSv4.2 and the extended attributes. A number that is not known is kept,
+//! so that a client can show what a newer server said.
 //!
 //! Spec: RFC 8881 §15.1; RFC 7862 §11.1; RFC 8276 §8.3.
 

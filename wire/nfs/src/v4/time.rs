@@ -33,7 +33,8 @@ impl Nfstime4 {
         self.seconds.saturating_mul(i64::from(NSECONDS_END)).saturating_add(i64::from(self.nseconds))
     }
 
-    /// Whether the nanoseconds are fewer than a second's. A time that is not valid gets INVAL from a server.
+    /// Whether the nanoseconds are fewer than a second's. A time that is not valid gets INVAL from
+    /// a server.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.nseconds < NSECONDS_END

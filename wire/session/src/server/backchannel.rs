@@ -1,7 +1,9 @@
-//! The backchannel of a session: on which connection and slot the server calls the client, and what its answer means.
+//! The backchannel of a session: on which connection and slot the server calls the client, and what
+//! its answer means.
 //!
-//! Sends nothing: whoever does takes a [`CallbackCall`] from `Sessions`, encodes it with [`encode_callback`], and reports the
-//! outcome. Answers that say nothing about the operation itself are turned into "again" or "broken" here.
+//! Sends nothing: whoever does takes a [`CallbackCall`] from `Sessions`, encodes it with
+//! [`encode_callback`], and reports the outcome. Answers that say nothing about the operation
+//! itself are turned into "again" or "broken" here.
 //!
 //! QUIRK(linux): `cachethis` has to be false and only one operation may follow CB_SEQUENCE.
 //! Spec: RFC 8881 §2.10.3.1, §2.10.6, §20.9.
@@ -117,8 +119,8 @@ impl Backchannel {
         self.connections.retain(|bound| *bound != connection);
     }
 
-    /// Another server may have called the client: which numbers its slots have got to is not known here. RFC 8881 §18.46.3 has a flag for
-    /// just this, on which the client makes a new session.
+    /// Another server may have called the client: which numbers its slots have got to is not known
+    /// here. RFC 8881 §18.46.3 has a flag for just this, on which the client makes a new session.
     pub(super) fn lose_count(&mut self) {
         self.wanted = true;
         self.fault = true;
@@ -142,7 +144,8 @@ impl Backchannel {
         &self.connections
     }
 
-    /// What SEQUENCE on this session has to say of the backchannel, but for the flag about the whole client.
+    /// What SEQUENCE on this session has to say of the backchannel, but for the flag about the
+    /// whole client.
     pub(super) fn status_flags(&self) -> u32 {
         let mut flags = 0;
         if self.wanted && self.connections.is_empty() {
@@ -183,10 +186,12 @@ impl Backchannel {
         })
     }
 
-    /// Ends a callback. A connection on which one was lost is not used again until it is bound again.
+    /// Ends a callback. A connection on which one was lost is not used again until it is bound
+    /// again.
     pub(super) fn finish(&mut self, token: CallbackToken, outcome: CallbackOutcome) -> CallbackVerdict {
         let (seen, verdict) = match outcome {
-            // QUIRK(linux): a retry of what it has done and not kept is told in the second operation.
+            // QUIRK(linux): a retry of what it has done and not kept is told in the second
+            // operation.
             CallbackOutcome::Answered(Nfsstat4::RetryUncachedRep)
             | CallbackOutcome::Sequence(Nfsstat4::RetryUncachedRep | Nfsstat4::SeqFalseRetry) => {
                 (true, CallbackVerdict::Again)

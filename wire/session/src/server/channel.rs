@@ -1,6 +1,7 @@
 //! The attributes of a session's channels: what the client asks for, cut to what this server gives.
 //!
-//! Spec: RFC 8881 §18.36.3 (nothing is ever granted above what was asked). What Linux demands of the answer stands in the tests.
+//! Spec: RFC 8881 §18.36.3 (nothing is ever granted above what was asked). What Linux demands of
+//! the answer stands in the tests.
 
 use wire_nfs::v4::{
     Nfsstat4,
@@ -57,7 +58,8 @@ impl ChannelError {
     }
 }
 
-/// Works out what a session with these arguments will be like. To be asked before the client's sequence is moved.
+/// Works out what a session with these arguments will be like. To be asked before the client's
+/// sequence is moved.
 ///
 /// # Errors
 /// [`ChannelError`]; the client's sequence is not used up then.

@@ -1,7 +1,8 @@
 //! Client ids: what EXCHANGE_ID and CREATE_SESSION do to a client's record.
 //!
-//! Decides only. The records, at most one confirmed and one unconfirmed for each owner, live in the replicated store;
-//! `mds-shard` reads them, asks here, and writes what comes out. A principal is bytes that are equal for the same user.
+//! Decides only. The records, at most one confirmed and one unconfirmed for each owner, live in the
+//! replicated store; `mds-shard` reads them, asks here, and writes what comes out. A principal is
+//! bytes that are equal for the same user.
 //!
 //! INVARIANT: a client id changes hands never: a restarted or different client gets a fresh one.
 //! Spec: RFC 8881 §2.4, §18.35.4, §18.35.5, §18.36.4.
@@ -49,7 +50,8 @@ pub struct Exchange<'a> {
     pub update: bool,
     /// What the client says it runs.
     pub implementation: &'a str,
-    /// The confirmed record of this owner has sessions, opens, locks or layouts, and its lease has not run out.
+    /// The confirmed record of this owner has sessions, opens, locks or layouts, and its lease has
+    /// not run out.
     pub holds_state: bool,
     /// The client id of a record that has to be made.
     pub fresh_client: u64,
@@ -132,7 +134,8 @@ pub fn decide_exchange(
         replaces,
     };
     let Some(record) = confirmed else {
-        // Case 7 leaves an unconfirmed record alone; case 4 replaces it, even by its equal; case 1 has none.
+        // Case 7 leaves an unconfirmed record alone; case 4 replaces it, even by its equal; case 1
+        // has none.
         return if asked.update {
             ExchangeDecision::Refuse(ExchangeError::NoRecord)
         } else {
@@ -171,7 +174,8 @@ fn fresh_record(asked: &Exchange<'_>) -> ClientRecord {
 /// What CREATE_SESSION does to the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfirmDecision {
-    /// Keep this record, now confirmed, and make a session. Another confirmed record of the same owner goes with its state.
+    /// Keep this record, now confirmed, and make a session. Another confirmed record of the same
+    /// owner goes with its state.
     Confirm {
         /// What to keep.
         record: ClientRecord,
@@ -204,13 +208,16 @@ impl ConfirmError {
     }
 }
 
-/// Decides the part of CREATE_SESSION that is about the client record: its own slot, and the confirmation.
+/// Decides the part of CREATE_SESSION that is about the client record: its own slot, and the
+/// confirmation.
 ///
-/// A request that is refused for its arguments (TOOSMALL, INVAL) must not come here: it uses up no sequence.
+/// A request that is refused for its arguments (TOOSMALL, INVAL) must not come here: it uses up no
+/// sequence.
 #[must_use]
 pub fn decide_confirm(record: &ClientRecord, sequence: u32, principal: &[u8]) -> ConfirmDecision {
     if sequence == record.sequence {
-        // RFC 8881 §18.36.4: before the first session the slot holds a made-up answer, SEQ_MISORDERED.
+        // RFC 8881 §18.36.4: before the first session the slot holds a made-up answer,
+        // SEQ_MISORDERED.
         return if record.confirmed {
             ConfirmDecision::Replay
         } else {
@@ -220,8 +227,9 @@ pub fn decide_confirm(record: &ClientRecord, sequence: u32, principal: &[u8]) ->
     if sequence != record.sequence_next() {
         return ConfirmDecision::Refuse(ConfirmError::Misordered);
     }
-    // Only the confirmation has to come from the principal of EXCHANGE_ID; later sessions, and answers that are given again, may be
-    // anybody's (SP4_NONE; pynfs CSESS10) who knows the client id, which is not told to others and cannot be guessed.
+    // Only the confirmation has to come from the principal of EXCHANGE_ID; later sessions, and
+    // answers that are given again, may be anybody's (SP4_NONE; pynfs CSESS10) who knows the client
+    // id, which is not told to others and cannot be guessed.
     if !record.confirmed && record.principal != principal {
         return ConfirmDecision::Refuse(ConfirmError::InUse);
     }

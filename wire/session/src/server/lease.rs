@@ -1,7 +1,7 @@
 //! Leases: when was a client last heard.
 //!
-//! Times are milliseconds of any clock that never goes back, given by the caller. Says who is late; what becomes of their
-//! state is decided elsewhere.
+//! Times are milliseconds of any clock that never goes back, given by the caller. Says who is late;
+//! what becomes of their state is decided elsewhere.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.
 
@@ -36,8 +36,8 @@ impl Leases {
         *renewed_ms = now_ms.max(*renewed_ms);
     }
 
-    /// Every one of these clients gets a full lease from now on: after a restart nobody knows when they were last heard, and
-    /// they may not suffer for it. Others are forgotten.
+    /// Every one of these clients gets a full lease from now on: after a restart nobody knows when
+    /// they were last heard, and they may not suffer for it. Others are forgotten.
     pub fn restart(&mut self, clients: impl IntoIterator<Item = u64>, now_ms: u64) {
         self.renewed_ms = clients.into_iter().map(|client| (client, now_ms)).collect();
     }
@@ -47,7 +47,8 @@ impl Leases {
         self.renewed_ms.remove(&client);
     }
 
-    /// The clients that were not heard for longer than a lease, by id. They stay here until forgotten or heard again.
+    /// The clients that were not heard for longer than a lease, by id. They stay here until
+    /// forgotten or heard again.
     pub fn expired(&self, now_ms: u64) -> impl Iterator<Item = u64> + '_ {
         let lease_ms = self.lease_ms;
         self.renewed_ms

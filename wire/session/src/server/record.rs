@@ -1,6 +1,8 @@
-//! What a session is made of, as the replicated state keeps it: enough for any metadata server to go on with it.
+//! What a session is made of, as the replicated state keeps it: enough for any metadata server to
+//! go on with it.
 //!
-//! Holds nothing of one server: no connection, no slot, no reply. `mds-shard` stores it, `sessions` works with it.
+//! Holds nothing of one server: no connection, no slot, no reply. `mds-shard` stores it, `sessions`
+//! works with it.
 //!
 //! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.
 
@@ -74,7 +76,8 @@ pub enum CallbackCredential {
     },
 }
 
-/// Names a session: no other of any client ever has this name, in this file system or, but for chance, in another.
+/// Names a session: no other of any client ever has this name, in this file system or, but for
+/// chance, in another.
 #[must_use]
 pub fn session_id(client: u64, sequence: u32, random: u32) -> [u8; 16] {
     let mut id = [0; 16];
@@ -112,7 +115,8 @@ impl SessionRecord {
         SessionId(self.id)
     }
 
-    /// The answer to the CREATE_SESSION that made it, now and at each retry. Neither PERSIST nor RDMA is given.
+    /// The answer to the CREATE_SESSION that made it, now and at each retry. Neither PERSIST nor
+    /// RDMA is given.
     #[must_use]
     pub fn created(&self) -> create_session::ResOk {
         create_session::ResOk {
@@ -124,7 +128,8 @@ impl SessionRecord {
         }
     }
 
-    /// Whether its bounds are such as are negotiated. A record comes from the log: what it says is checked before it is used.
+    /// Whether its bounds are such as are negotiated. A record comes from the log: what it says is
+    /// checked before it is used.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let of_client = self.id[..8] == self.client.to_be_bytes();

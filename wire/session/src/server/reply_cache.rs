@@ -1,8 +1,11 @@
-//! The reply cache: what a slot remembers of its last request, and what all sessions take in memory, by client.
+//! The reply cache: what a slot remembers of its last request, and what all sessions take in
+//! memory, by client.
 //!
-//! A session counts as what it takes: itself, its slots, and the replies that are kept at the moment. A client that
-//! takes more than its share, or the one that takes most when all together take too much, has sessions leave the memory
-//! ([`Sessions::complete`](super::sessions::Sessions::complete)). They stay in the replicated state, and are taken up from there.
+//! A session counts as what it takes: itself, its slots, and the replies that are kept at the
+//! moment. A client that takes more than its share, or the one that takes most when all together
+//! take too much, has sessions leave the memory
+//! ([`Sessions::complete`](super::sessions::Sessions::complete)). They stay in the replicated
+//! state, and are taken up from there.
 //!
 //! Spec: RFC 8881 §2.10.6.1.3; docs/protocol/sessions.md §3.
 
@@ -17,9 +20,11 @@ use crate::limits::{SESSION_BYTES, SLOT_BYTES};
 pub enum Reply {
     /// There was none.
     Never,
-    /// The session was taken up: another server may have answered, under this number or a later one.
+    /// The session was taken up: another server may have answered, under this number or a later
+    /// one.
     Elsewhere {
-        /// The slot's number is that of a request that has left something in the replicated state; else it says nothing.
+        /// The slot's number is that of a request that has left something in the replicated state;
+        /// else it says nothing.
         recorded: bool,
     },
     /// It is being executed.

@@ -171,7 +171,8 @@ impl Session {
         Ok(())
     }
 
-    /// Bytes that a compound reply may have, RPC header not counted, and the status of the operation that would go above.
+    /// Bytes that a compound reply may have, RPC header not counted, and the status of the
+    /// operation that would go above.
     pub(super) fn reply_bound(&self, cache: bool) -> (usize, Nfsstat4) {
         let (bytes, status) = if cache && self.fore.response_cached_bytes_max < self.fore.response_bytes_max {
             (self.fore.response_cached_bytes_max, Nfsstat4::RepTooBigToCache)

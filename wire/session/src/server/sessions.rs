@@ -1,11 +1,13 @@
 //! The table of all sessions of a server.
 //!
-//! The front keeps one behind one lock, and never holds the lock over anything that waits: a call here is a few look-ups.
-//! Client ids are confirmed and sessions made in the replicated state; what is here is what this server has of them: slots,
-//! replies, connections. A session that another server had is taken up with what the state knows of it.
+//! The front keeps one behind one lock, and never holds the lock over anything that waits: a call
+//! here is a few look-ups. Client ids are confirmed and sessions made in the replicated state; what
+//! is here is what this server has of them: slots, replies, connections. A session that another
+//! server had is taken up with what the state knows of it.
 //!
-//! Life of a request: [`Sessions::sequence`] admits it, the front executes it, [`Sessions::complete`] ends it. An admitted
-//! request must be completed even if its connection is gone, else its slot stays busy for good.
+//! Life of a request: [`Sessions::sequence`] admits it, the front executes it,
+//! [`Sessions::complete`] ends it. An admitted request must be completed even if its connection is
+//! gone, else its slot stays busy for good.
 //!
 //! INVARIANT: a client with a request being executed is never expired.
 //! Spec: RFC 8881 §2.10, §18.34, §18.36, §18.37, §18.46; docs/protocol/sessions.md.
@@ -41,7 +43,8 @@ pub enum Verdict {
     Replay(Bytes),
     /// SEQUENCE gets this status and the compound ends.
     Reject(Nfsstat4),
-    /// The session is not here. BADSESSION, unless the replicated state has it: then take it up, and ask again.
+    /// The session is not here. BADSESSION, unless the replicated state has it: then take it up,
+    /// and ask again.
     Unknown,
 }
 
@@ -174,7 +177,8 @@ impl Sessions {
         if let SlotVerdict::Reject(status) = verdict {
             return Verdict::Reject(status);
         }
-        // §2.10.3.1: without state protection, a SEQUENCE that goes well binds its connection to the fore channel.
+        // §2.10.3.1: without state protection, a SEQUENCE that goes well binds its connection to
+        // the fore channel.
         if !session.connections().contains(&arrival.connection) && session.bind_fore(arrival.connection) {
             remember_bound(&mut self.bound, arrival.connection, args.session);
         }
@@ -211,9 +215,10 @@ impl Sessions {
         Verdict::Execute(admitted)
     }
 
-    /// A request is answered; to be called *before* the reply goes out, as a client that has the reply may use the slot at once.
-    /// `reply` is the compound's reply from its status on, for a retry; `None`, or one that is longer than
-    /// the session keeps, is not kept. It should be a copy: bytes that share a large buffer keep all of it.
+    /// A request is answered; to be called *before* the reply goes out, as a client that has the
+    /// reply may use the slot at once. `reply` is the compound's reply from its status on, for a
+    /// retry; `None`, or one that is longer than the session keeps, is not kept. It should be a
+    /// copy: bytes that share a large buffer keep all of it.
     ///
     /// A session that ended, or went elsewhere, meanwhile is no error.
     pub fn complete(&mut self, token: SlotToken, reply: Option<Bytes>) {
@@ -233,8 +238,9 @@ impl Sessions {
         self.make_room(token.client, token.session);
     }
 
-    /// Has sessions leave the memory: of this client if it takes more than its share, and of those that take most if all take too
-    /// much. `stays` does not. One without requests goes first, the oldest of them.
+    /// Has sessions leave the memory: of this client if it takes more than its share, and of those
+    /// that take most if all take too much. `stays` does not. One without requests goes first, the
+    /// oldest of them.
     fn make_room(&mut self, client: u64, stays: SessionId) {
         while SESSIONS_BYTES_PER_CLIENT_MAX < self.shares.of(client) {
             let Some(leaves) = self.to_leave(client, stays) else { break };
@@ -254,8 +260,9 @@ impl Sessions {
         idle.or_else(|| others().next()).map(Session::id)
     }
 
-    /// Puts a session of the replicated state into the table. One that is here in an older tenure is replaced, with all
-    /// that it had: requests being executed go on, and their replies are not kept. One that is here in this tenure, or a later one, stays.
+    /// Puts a session of the replicated state into the table. One that is here in an older tenure
+    /// is replaced, with all that it had: requests being executed go on, and their replies are not
+    /// kept. One that is here in this tenure, or a later one, stays.
     ///
     /// # Errors
     /// [`CreateError`]; DELAY, and the client asks again.
@@ -302,7 +309,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Binds the connection of a CREATE_SESSION: to the fore channel, and to the backchannel if that is wanted.
+    /// Binds the connection of a CREATE_SESSION: to the fore channel, and to the backchannel if
+    /// that is wanted.
     pub fn bind_creator(&mut self, session: SessionId, connection: ConnectionId, back: bool) {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         if !found.bind_fore(connection) {
@@ -341,12 +349,13 @@ impl Sessions {
         Ok(bind_conn_to_session::ResOk { session: args.session, direction, rdma_mode: false })
     }
 
-    /// Whether DESTROY_SESSION may come over this connection. If so the session goes from the replicated state, and then from
-    /// here, by [`end`](Self::end).
+    /// Whether DESTROY_SESSION may come over this connection. If so the session goes from the
+    /// replicated state, and then from here, by [`end`](Self::end).
     ///
     /// # Errors
-    /// [`DestroyError`]. A session whose connections are all gone may be ended over any connection: a client that came back and
-    /// wants to leave should not have to bind first. Nor is one bound that is not here.
+    /// [`DestroyError`]. A session whose connections are all gone may be ended over any connection:
+    /// a client that came back and wants to leave should not have to bind first. Nor is one bound
+    /// that is not here.
     pub fn may_destroy(&self, session: SessionId, connection: ConnectionId) -> Result<(), DestroyError> {
         let Some(found) = self.sessions.get(&session) else { return Ok(()) };
         let mut bound = found.connections().iter().chain(found.backchannel().connections());
@@ -356,8 +365,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// A session is not here any more: it was destroyed, or another server has it. Requests that are being executed go on; their
-    /// replies are not kept.
+    /// A session is not here any more: it was destroyed, or another server has it. Requests that
+    /// are being executed go on; their replies are not kept.
     pub fn end(&mut self, session: SessionId) {
         let Some(found) = self.sessions.get(&session) else { return };
         let (client, running) = (found.client(), found.running());
@@ -367,7 +376,8 @@ impl Sessions {
         client.running -= running;
     }
 
-    /// Ends the session that a request was admitted to, if it is still that one: see [`end`](Self::end).
+    /// Ends the session that a request was admitted to, if it is still that one: see
+    /// [`end`](Self::end).
     pub fn disown(&mut self, token: SlotToken) {
         if self.sessions.get(&token.session).is_some_and(|session| session.tenure() == token.tenure) {
             self.end(token.session);
@@ -400,7 +410,8 @@ impl Sessions {
         }
     }
 
-    /// BACKCHANNEL_CTL: the program and credential of callbacks from now on. False if there is no such session.
+    /// BACKCHANNEL_CTL: the program and credential of callbacks from now on. False if there is no
+    /// such session.
     pub fn set_callback(
         &mut self,
         session: SessionId,
@@ -411,8 +422,8 @@ impl Sessions {
         session.map(|session| session.backchannel.set_program(program, credential)).is_some()
     }
 
-    /// Takes a callback slot of any session of a client that has a path; `None` if none has, or all slots are taken:
-    /// [`has_path`](Self::has_path) tells which.
+    /// Takes a callback slot of any session of a client that has a path; `None` if none has, or all
+    /// slots are taken: [`has_path`](Self::has_path) tells which.
     pub fn begin_callback(&mut self, client: u64) -> Option<CallbackCall> {
         let ids = &self.clients.get(&client)?.sessions;
         let sessions = &mut self.sessions;
@@ -437,7 +448,8 @@ impl Sessions {
         self.sessions_of(client).any(|session| session.backchannel().has_path())
     }
 
-    /// Raises flags of the reply to SEQUENCE for a client, until they are lowered (RECALLABLE_STATE_REVOKED and the like).
+    /// Raises flags of the reply to SEQUENCE for a client, until they are lowered
+    /// (RECALLABLE_STATE_REVOKED and the like).
     pub fn raise_flags(&mut self, client: u64, flags: u32) {
         if let Some(client) = self.clients.get_mut(&client) {
             client.flags |= flags;

@@ -1,7 +1,7 @@
 //! One slot of a session: tells a new request from a retry.
 //!
-//! Has no lock, waits for nothing. A request that was admitted has to be completed, even if its connection is gone: until
-//! then its retries are put off.
+//! Has no lock, waits for nothing. A request that was admitted has to be completed, even if its
+//! connection is gone: until then its retries are put off.
 //!
 //! Spec: RFC 8881 §2.10.6.1, §2.10.6.2, §18.46.3.
 
@@ -17,7 +17,8 @@ pub struct Slot {
     sequence: u32,
     fingerprint: u64,
     reply: Reply,
-    /// Not every number up to this one was seen here: the session was taken up, and what came first may have been a copy that was long on its way.
+    /// Not every number up to this one was seen here: the session was taken up, and what came first
+    /// may have been a copy that was long on its way.
     is_behind: bool,
 }
 
@@ -26,8 +27,8 @@ pub struct Slot {
 pub enum SlotVerdict {
     /// It is new: execute it, then complete the slot.
     Execute,
-    /// Another server may have carried it out: execute it; whatever of it is recorded has its result, without effect. Then
-    /// complete the slot.
+    /// Another server may have carried it out: execute it; whatever of it is recorded has its
+    /// result, without effect. Then complete the slot.
     Again,
     /// It is a retry: answer this.
     Replay(Bytes),
@@ -48,15 +49,17 @@ impl Slot {
         Self { sequence: 0, fingerprint: 0, reply: Reply::Never, is_behind: false }
     }
 
-    /// A slot of a session that is taken up. `seen` is the number and fingerprint of the last request that left something in the
-    /// replicated state, if there is one: of requests that changed nothing no server knows but the one that answered them.
+    /// A slot of a session that is taken up. `seen` is the number and fingerprint of the last
+    /// request that left something in the replicated state, if there is one: of requests that
+    /// changed nothing no server knows but the one that answered them.
     #[must_use]
     pub fn taken_up(seen: Option<(u32, u64)>) -> Self {
         let (sequence, fingerprint) = seen.unwrap_or_default();
         Self { sequence, fingerprint, reply: Reply::Elsewhere { recorded: seen.is_some() }, is_behind: true }
     }
 
-    /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true retries.
+    /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true
+    /// retries.
     pub fn admit(&mut self, sequence: u32, fingerprint: u64) -> SlotVerdict {
         let step = sequence.wrapping_sub(self.sequence);
         if let Reply::Elsewhere { recorded } = self.reply {
@@ -73,22 +76,27 @@ impl Slot {
             return SlotVerdict::Execute;
         }
         match (step, &self.reply) {
-            // §2.10.6.1.3.1: another request under the number of the last one must not be given the last one's reply.
-            // QUIRK(linux): after a request was interrupted it does exactly that, and takes the next number on this status.
+            // §2.10.6.1.3.1: another request under the number of the last one must not be given the
+            // last one's reply.
+            // QUIRK(linux): after a request was interrupted it does exactly that, and takes the
+            // next number on this status.
             (0, Reply::Cached(_) | Reply::Uncached) if fingerprint != self.fingerprint => {
                 SlotVerdict::Reject(Nfsstat4::SeqFalseRetry)
             }
             (0, Reply::Cached(reply)) => SlotVerdict::Replay(reply.clone()),
             (0, Reply::Uncached) => SlotVerdict::Reject(Nfsstat4::RetryUncachedRep),
-            // §2.10.6.2 allows DELAY and SEQ_MISORDERED here. With DELAY the client asks again, and by then the reply is there.
+            // §2.10.6.2 allows DELAY and SEQ_MISORDERED here. With DELAY the client asks again, and
+            // by then the reply is there.
             (0, Reply::InProgress) => SlotVerdict::Reject(Nfsstat4::Delay),
-            // The client has the answer of what runs here once more, from the server that had the session before.
+            // The client has the answer of what runs here once more, from the server that had the
+            // session before.
             (_, Reply::InProgress) if is_later && self.is_behind => SlotVerdict::Reject(Nfsstat4::Delay),
             _ => SlotVerdict::Reject(Nfsstat4::SeqMisordered),
         }
     }
 
-    /// The first request since the session was taken up. `step` is how far it is ahead of the recorded one.
+    /// The first request since the session was taken up. `step` is how far it is ahead of the
+    /// recorded one.
     ///
     /// Spec: docs/protocol/sessions.md §3.
     fn admit_first(&mut self, sequence: u32, fingerprint: u64, step: Option<u32>) -> SlotVerdict {
@@ -104,8 +112,8 @@ impl Slot {
         if step == Some(0) { SlotVerdict::Again } else { SlotVerdict::Execute }
     }
 
-    /// The request is answered. `reply` is kept for retries. Says whether this request was being executed: if not, nothing
-    /// is changed.
+    /// The request is answered. `reply` is kept for retries. Says whether this request was being
+    /// executed: if not, nothing is changed.
     pub fn complete(&mut self, sequence: u32, reply: Option<Bytes>) -> bool {
         let running = self.sequence == sequence && self.reply == Reply::InProgress;
         if running {
@@ -133,10 +141,12 @@ impl Slot {
     }
 }
 
-/// A number that is equal for a request and its true retries, and most likely differs for other requests.
+/// A number that is equal for a request and its true retries, and most likely differs for other
+/// requests.
 ///
-/// `operations` are the bytes behind SEQUENCE; xid and tag stay out, as both may change in a retry. Only the first and last
-/// [`FINGERPRINT_BYTES`] are looked at, so that a large WRITE costs no more than a small one.
+/// `operations` are the bytes behind SEQUENCE; xid and tag stay out, as both may change in a retry.
+/// Only the first and last [`FINGERPRINT_BYTES`] are looked at, so that a large WRITE costs no more
+/// than a small one.
 #[must_use]
 pub fn fingerprint(principal: &[u8], op_count: u32, operations: &[u8]) -> u64 {
     let len = operations.len();

@@ -1,4 +1,5 @@
-//! The codec: the bench of crate `layout`, which has ours and reed-solomon-simd called directly take turns on the same bytes.
+//! The codec: the bench of crate `layout`, which has ours and reed-solomon-simd called directly
+//! take turns on the same bytes.
 
 use std::process::Command;
 

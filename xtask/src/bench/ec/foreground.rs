@@ -1,7 +1,9 @@
-//! What sealing costs those who write: a large file while another one is sealed, and the same on servers that do not seal.
+//! What sealing costs those who write: a large file while another one is sealed, and the same on
+//! servers that do not seal.
 //!
-//! The measured write begins when sealing of the other file has begun: full extents are sealed soon after they filled, those of
-//! the measured file too. How much was sealed during the write is told beside: one that met no sealing shows nothing.
+//! The measured write begins when sealing of the other file has begun: full extents are sealed soon
+//! after they filled, those of the measured file too. How much was sealed during the write is told
+//! beside: one that met no sealing shows nothing.
 
 use std::time::{Duration, Instant};
 

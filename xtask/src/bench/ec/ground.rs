@@ -1,4 +1,5 @@
-//! What all parts stand on: the run's folder, the guest that is the client, servers that come and go, and waiting for them.
+//! What all parts stand on: the run's folder, the guest that is the client, servers that come and
+//! go, and waiting for them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Starts a server over an empty folder and mounts it; whatever comes of `act`, nothing of it is left.
+    /// Starts a server over an empty folder and mounts it; whatever comes of `act`, nothing of it
+    /// is left.
     ///
     /// # Errors
     /// Those of the start, the mount and `act`.
@@ -63,7 +65,8 @@ pub(super) fn metrics(server: &Server) -> Result<Metrics> {
     server.metrics()?.context("this server has no counters")
 }
 
-/// Waits until the counters have been as wished for a while. Seconds until they first were, and stayed.
+/// Waits until the counters have been as wished for a while. Seconds until they first were, and
+/// stayed.
 ///
 /// # Errors
 /// When they are not in time; the error says what they say.

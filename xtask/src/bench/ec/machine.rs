@@ -1,4 +1,5 @@
-//! What this machine can do at best: a file written and read, and bytes sent to itself. Repair is measured against it.
+//! What this machine can do at best: a file written and read, and bytes sent to itself. Repair is
+//! measured against it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -48,7 +49,8 @@ impl Machine {
         self.disk_write_mib_s.min(self.loopback_mib_s)
     }
 
-    /// The same where it reads so many bytes for each that it writes, all of them from this disk and over loopback.
+    /// The same where it reads so many bytes for each that it writes, all of them from this disk
+    /// and over loopback.
     pub(super) fn reading_bound_mib_s(self, read_per_byte: f64) -> f64 {
         self.bound_mib_s().min(self.disk_read_mib_s / read_per_byte).min(self.loopback_mib_s / read_per_byte)
     }

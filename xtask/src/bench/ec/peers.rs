@@ -1,5 +1,6 @@
-//! GlusterFS disperse 4+2 by FUSE and by NFS, and us: the same acts on the same machine and disk. NFS has the guest as its
-//! client; the FUSE client codes in user space and would pay for the guest's emulated processor, so it runs on this machine.
+//! GlusterFS disperse 4+2 by FUSE and by NFS, and us: the same acts on the same machine and disk.
+//! NFS has the guest as its client; the FUSE client codes in user space and would pay for the
+//! guest's emulated processor, so it runs on this machine.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! Repair: everything is sealed in 4+2 groups on six data servers, one is lost with its disk, an empty one comes in its place.
+//! Repair: everything is sealed in 4+2 groups on six data servers, one is lost with its disk, an
+//! empty one comes in its place.
 //!
-//! A full group has an image on each of the six, so nearly all that is made again is written by one server: what bounds it is that
-//! server's disk, and the loopback that four times as much is read over. Both are measured in the same round.
+//! A full group has an image on each of the six, so nearly all that is made again is written by one
+//! server: what bounds it is that server's disk, and the loopback that four times as much is read
+//! over. Both are measured in the same round.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,8 @@ const MIB: f64 = (1 << 20) as f64;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Round {
     lost_mib: f64,
-    /// From the loss until all lost bytes are there again: the grace time and finding out are in it.
+    /// From the loss until all lost bytes are there again: the grace time and finding out are in
+    /// it.
     whole_after_s: f64,
     /// From the first byte that was made again.
     repair_s: f64,
@@ -37,7 +40,8 @@ pub(super) struct Round {
     machine: Machine,
     /// Of `repair_mib_s` to the lower of what the disk writes and loopback.
     ratio: f64,
-    /// The same where all that is read for it comes from this one disk, as here: four bytes for each.
+    /// The same where all that is read for it comes from this one disk, as here: four bytes for
+    /// each.
     ratio_of_reading: f64,
 }
 
@@ -107,7 +111,8 @@ fn image_bytes(shoal: &Shoal) -> Result<f64> {
     (1..=DATA_SERVERS).map(of).sum()
 }
 
-/// When the first byte was made again, and when as many images were there as before, since the loss.
+/// When the first byte was made again, and when as many images were there as before, since the
+/// loss.
 fn watch(shoal: &Shoal, all_bytes: f64, lost: Instant) -> Result<(Duration, Duration)> {
     let on_disk = || {
         (1..=DATA_SERVERS).map(|number| disk_bytes(&shoal.data_folder(number).join("images"))).sum::<u64>()

@@ -1,4 +1,5 @@
-//! What a durable write costs here whoever asks for it: 4 KiB and fdatasync, one after the other, in a file that is there already.
+//! What a durable write costs here whoever asks for it: 4 KiB and fdatasync, one after the other,
+//! in a file that is there already.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! Where the processor time of a server goes while files are made: `perf record` of all its nodes, each sample counted once, under the
-//! first part that any of its frames belongs to.
+//! Where the processor time of a server goes while files are made: `perf record` of all its nodes,
+//! each sample counted once, under the first part that any of its frames belongs to.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -19,7 +19,8 @@ const STACK_BYTES: u32 = 16 << 10;
 /// A part, and what the names of functions hold that are of it.
 type Part = (&'static str, &'static [&'static str]);
 
-/// The first that fits counts: what is carried out, and what goes to the store and the log, is asked for by everything below.
+/// The first that fits counts: what is carried out, and what goes to the store and the log, is
+/// asked for by everything below.
 const PARTS: [Part; 8] = [
     ("carrying out commands", &["mds_shard::apply::"]),
     ("writing a batch into the store", &["mds_shard::raft::machine::"]),
@@ -80,7 +81,8 @@ impl Sampler {
 }
 
 impl Samples {
-    /// Reads what `perf script` prints: a line with the process, a line for each frame from the innermost on, an empty line.
+    /// Reads what `perf script` prints: a line with the process, a line for each frame from the
+    /// innermost on, an empty line.
     fn parse(text: &str) -> Self {
         let mut samples = Self::default();
         let mut lines = text.lines();
@@ -95,7 +97,8 @@ impl Samples {
         samples
     }
 
-    /// In per cent of what all processes took: the one that took most (it serves the clients), and the others.
+    /// In per cent of what all processes took: the one that took most (it serves the clients), and
+    /// the others.
     pub(super) fn table(&self, label: &str) -> String {
         let all: u64 = self.0.values().flat_map(BTreeMap::values).sum();
         let took = |process: &u32| self.0[process].values().sum::<u64>();

@@ -1,4 +1,5 @@
-//! Comparing what was read with the model, and saying where the first wrong byte is and where it comes from.
+//! Comparing what was read with the model, and saying where the first wrong byte is and where it
+//! comes from.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! A shared mapping of a part of a file, for one read or one write.
 //!
-//! A client that believes the file to be shorter than it is answers an access with SIGBUS: a handler
-//! puts an empty page there, so that the access ends, and the fault is reported.
+//! A client that believes the file to be shorter than it is answers an access with SIGBUS: a
+//! handler puts an empty page there, so that the access ends, and the fault is reported.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

@@ -1,4 +1,5 @@
-//! What the file must hold: its size and its bytes, kept sparsely, changed by each operation as POSIX has it.
+//! What the file must hold: its size and its bytes, kept sparsely, changed by each operation as
+//! POSIX has it.
 //!
 //! A planted lie makes the model forget one operation: the exerciser must then report a difference.
 

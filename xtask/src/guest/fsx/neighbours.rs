@@ -1,4 +1,5 @@
-//! Neighbours: threads that open and close the file and list its directory all the time, and change nothing.
+//! Neighbours: threads that open and close the file and list its directory all the time, and change
+//! nothing.
 //!
 //! Their replies carry the file's attributes while others write; none of them asks for attributes
 //! explicitly, which would have the client report its writes first.

@@ -1,4 +1,5 @@
-//! The operations and the generator that draws them: pure, so the same seed gives the same operations.
+//! The operations and the generator that draws them: pure, so the same seed gives the same
+//! operations.
 //!
 //! A new operation is a variant of [`Kind`] with its weight, one of [`Operation`], and an arm in
 //! `Draw::operation`, `Model::apply` and `Subject::carry_out`.
@@ -221,7 +222,8 @@ struct Shape {
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Files that live with the metadata or just do not, files in one extent, and sparse files over three.
+/// Files that live with the metadata or just do not, files in one extent, and sparse files over
+/// three.
 const SHAPES: [Shape; 4] = [
     Shape { spots: &[0, 4 * KIB, 16 * KIB], around: 6 * KIB, size_max: 64 * KIB, bytes_max: 8 * KIB },
     Shape { spots: &[0, 16 * KIB, 128 * KIB], around: 64 * KIB, size_max: MIB, bytes_max: 64 * KIB },

@@ -1,4 +1,5 @@
-//! The file under test: its descriptors, and each operation carried out on it and compared with the model.
+//! The file under test: its descriptors, and each operation carried out on it and compared with the
+//! model.
 //!
 //! Sizes are compared only by the operations that are drawn for it: a stat sends the client to the
 //! server and hides what a stale size does.
@@ -23,7 +24,8 @@ const CHECK_BYTES: u64 = 1 << 20;
 /// Of the reads that meet only holes, one in so many is made.
 const HOLES_SAMPLED: u64 = 16;
 
-/// The file and what this process has open of it; each descriptor is opened when it is first needed.
+/// The file and what this process has open of it; each descriptor is opened when it is first
+/// needed.
 pub(super) struct Subject {
     path: PathBuf,
     plain: Option<File>,
@@ -112,7 +114,8 @@ impl Subject {
         open.into_iter().flatten().try_for_each(close)
     }
 
-    /// Opens the file if it is not open: an open, as close-to-open has it, shows what another client closed.
+    /// Opens the file if it is not open: an open, as close-to-open has it, shows what another
+    /// client closed.
     ///
     /// # Errors
     /// When it is refused.
@@ -187,13 +190,14 @@ impl Subject {
         own.map_or(Ok(()), close)
     }
 
-    /// QUIRK(linux): O_DIRECT behind O_DIRECT flushes no page that was stored to through a mapping in between
-    /// (`nfs_start_io_direct` flushes only when the inode's last I/O was buffered). It is so with every server. A
-    /// buffered read makes it flush.
+    /// QUIRK(linux): O_DIRECT behind O_DIRECT flushes no page that was stored to through a mapping
+    /// in between (`nfs_start_io_direct` flushes only when the inode's last I/O was buffered). It
+    /// is so with every server. A buffered read makes it flush.
     ///
-    /// QUIRK(linux): a WRITE of cached pages that fails at a data server (it was killed) is put off: the pages are dirty again
-    /// (`ff_layout_reset_write`), only fsync goes on until they are written (`nfs_file_fsync`), and O_DIRECT does not wait. So a
-    /// program that mixes the two needs an fsync between them where data servers may die.
+    /// QUIRK(linux): a WRITE of cached pages that fails at a data server (it was killed) is put
+    /// off: the pages are dirty again (`ff_layout_reset_write`), only fsync goes on until they are
+    /// written (`nfs_file_fsync`), and O_DIRECT does not wait. So a program that mixes the two
+    /// needs an fsync between them where data servers may die.
     fn leave_direct(&mut self) -> Result<()> {
         if self.sync_before_direct {
             self.plain()?.sync_all().context("fsync before O_DIRECT")?;
@@ -248,7 +252,8 @@ impl Subject {
     }
 }
 
-/// The parts of the file to compare: all but most of what lies far within holes, and a read beyond the end.
+/// The parts of the file to compare: all but most of what lies far within holes, and a read beyond
+/// the end.
 fn pieces(model: &Model, choice: u32) -> impl Iterator<Item = Range> {
     let count = model.size() / CHECK_BYTES + 2;
     let sampled = u64::from(choice) % HOLES_SAMPLED;

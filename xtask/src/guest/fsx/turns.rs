@@ -1,6 +1,7 @@
 //! Whose turn it is where two guests use one file: a connection between them, outside the mount.
 //!
-//! Both draw the same operations from the same seed, so all that is sent is the turn itself, one byte.
+//! Both draw the same operations from the same seed, so all that is sent is the turn itself, one
+//! byte.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -73,8 +73,8 @@ pub(super) fn times(stage: &mut Stage) -> Result<()> {
 
 /// Bytes by which two looks at the free space may differ while nothing goes on.
 const STILL_BYTES: i64 = 4 << 20;
-/// What 200 MiB take at the least, of the space that is counted as two copies' share: sealed in 2+1 it is 150, and some of
-/// it is room that was set aside before.
+/// What 200 MiB take at the least, of the space that is counted as two copies' share: sealed in 2+1
+/// it is 150, and some of it is room that was set aside before.
 const TAKEN_BYTES: i64 = 130 << 20;
 
 pub(super) fn df(stage: &mut Stage) -> Result<()> {

@@ -88,7 +88,8 @@ pub(super) fn truncate(stage: &mut Stage) -> Result<()> {
     stage.a.run_within(&format!("head -c {written} /mnt/lab/random >{file}; sync {file}"), 120)?;
     for (step, size) in [("down", cut), ("up", written)] {
         stage.a.run(&format!("truncate -s {size} {file}"))?;
-        // Opened, not just looked at: attributes may be seconds old, but not those of a file that was opened.
+        // Opened, not just looked at: attributes may be seconds old, but not those of a file that
+        // was opened.
         let seen = stage.b.run(&format!("wc -c <{file}"))?;
         ensure!(seen.trim() == size.to_string(), "{step}: the other guest sees {seen} instead of {size}");
     }
@@ -118,7 +119,8 @@ pub(super) fn mapping(stage: &mut Stage) -> Result<()> {
 }
 
 pub(super) fn in_between(stage: &mut Stage) -> Result<()> {
-    // The same pieces go to the mount and to a file of the guest's own memory; both must be alike at the end.
+    // The same pieces go to the mount and to a file of the guest's own memory; both must be alike
+    // at the end.
     let script = format!(
         "set -e; d={0}; rm -f /tmp/twin; for o in 0 4095 4097 65535 1048575 67108860 67108863 67108865 134217700 3 99999999; do \
          for f in $d/between /tmp/twin; do \

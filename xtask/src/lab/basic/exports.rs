@@ -1,6 +1,6 @@
-//! Exports that are changed while clients write: a client that holds a layout and writes straight to
-//! data servers is refused, and nothing of what it writes after that is in the file; a client that may
-//! go on notices no error.
+//! Exports that are changed while clients write: a client that holds a layout and writes straight
+//! to data servers is refused, and nothing of what it writes after that is in the file; a client
+//! that may go on notices no error.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +27,8 @@ const WRITER_SECONDS_MAX: u64 = 300;
 const STOP: &str = "/tmp/insist.stop";
 const LOG: &str = "/tmp/insist.log";
 /// What a refused write may say: EIO, EACCES, EROFS, ESTALE, or nothing written.
-/// QUIRK(linux): an O_DIRECT write that is refused in the middle, or whose LAYOUTGET is refused at its PUTFH, returns 0.
+/// QUIRK(linux): an O_DIRECT write that is refused in the middle, or whose LAYOUTGET is refused at
+/// its PUTFH, returns 0.
 const REFUSALS: [&str; 5] = ["0", "5", "13", "30", "116"];
 /// What the refusals of an export that is read-only must end in: EROFS.
 const READ_ONLY: &str = "30";
@@ -101,9 +102,9 @@ fn write_while_restricted(stage: &mut Stage, restricted: &str, last_code: Option
     Ok(())
 }
 
-/// Sets the exports under the writers and waits until guest a is refused; the last write that it had
-/// begun when that was answered, and the last one of guest b that was acknowledged when guest a was
-/// refused.
+/// Sets the exports under the writers and waits until guest a is refused; the last write that it
+/// had begun when that was answered, and the last one of guest b that was acknowledged when guest a
+/// was refused.
 fn change([a, b]: [&Guest; 2], server: &mut Server, file: &Path) -> Result<(u64, u64)> {
     for guest in [a, b] {
         until(BEGIN_MAX, "a write is acknowledged", || Ok(100 <= last(guest, "acknowledged")?))?;

@@ -44,7 +44,8 @@ pub(in crate::lab) fn data_server_silent(stage: &mut Stage) -> Result<()> {
     outcome
 }
 
-/// Writes a file over all data servers, takes one away, reads the file and writes another, gives it back.
+/// Writes a file over all data servers, takes one away, reads the file and writes another, gives it
+/// back.
 fn with_one_gone(
     stage: &mut Stage,
     seconds_max: u64,
@@ -55,7 +56,8 @@ fn with_one_gone(
     stage.a.run("echo 3 >/proc/sys/vm/drop_caches")?;
     set(&mut stage.server, true)?;
     let started = Instant::now();
-    // Whether a read is served otherwise, fails, or waits is written in docs/lab.md; that it ends is the test.
+    // Whether a read is served otherwise, fails, or waits is written in docs/lab.md; that it ends
+    // is the test.
     let ask = |script: &str| Ask { script: script.to_owned(), uid: None, timeout_s: seconds_max };
     let (a, b) = (&stage.a, &stage.b);
     let (read, write, looked) = std::thread::scope(|scope| {

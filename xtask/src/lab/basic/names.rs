@@ -46,7 +46,8 @@ pub(super) fn unlink_open(stage: &mut Stage) -> Result<()> {
          echo tail >&4; head -c 3000000 <&3 | cmp -n 3000000 - /mnt/lab/random; [ \"$(cat <&3)\" = tail ]; \
          exec 3<&- 4>&-; cd /; sleep 0.3; [ -z \"$(ls -A {dir})\" ]"
     ))?;
-    // Removed by the other guest: no silly rename happens, the server itself must keep the open file.
+    // Removed by the other guest: no silly rename happens, the server itself must keep the open
+    // file.
     stage.a.run(&format!(
         "head -c 300000 /mnt/lab/random >{dir}/afar; (exec 3<{dir}/afar; touch /tmp/open; sleep 4; \
          head -c 300000 <&3 | cmp -n 300000 - /mnt/lab/random && touch /tmp/read) >/tmp/afar 2>&1 &"
@@ -56,7 +57,8 @@ pub(super) fn unlink_open(stage: &mut Stage) -> Result<()> {
         .run("for i in 1 2 3 4 5 6 7 8 9; do [ -e /tmp/open ] && break; sleep 0.1; done; [ -e /tmp/open ]")?;
     stage.b.run(&format!("rm {dir}/afar; [ ! -e {dir}/afar ]"))?;
     stage.a.run("echo 3 >/proc/sys/vm/drop_caches; sleep 5; cat /tmp/afar")?;
-    // RFC 8881 §18.25.4 lets a server take the file away all the same; ours keeps it, as knfsd does.
+    // RFC 8881 §18.25.4 lets a server take the file away all the same; ours keeps it, as knfsd
+    // does.
     let read = stage.a.run("[ -e /tmp/read ] && echo yes || cat /tmp/afar")?;
     let may_be_gone = matches!(stage.kind, Kind::Ganesha | Kind::GaneshaDurable) && read.contains("Stale");
     ensure!(read.trim() == "yes" || may_be_gone, "reading it: {read}");

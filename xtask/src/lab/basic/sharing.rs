@@ -79,7 +79,8 @@ pub(super) fn layouts_kept(stage: &mut Stage) -> Result<()> {
 pub(super) fn close_to_open(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
     for turn in 0..6u64 {
-        // Each writes its own file, reads the other's: sizes on both sides of what is kept inline, and several extents.
+        // Each writes its own file, reads the other's: sizes on both sides of what is kept inline,
+        // and several extents.
         let bytes = [100, 20_000, 5_000_000, 70_000_000, 0, 3][usize::try_from(turn)?];
         for guest in stage.guests() {
             let (own, skip) = (&guest.plan.name, turn * 1000 + u64::from(guest.plan.name == "b"));

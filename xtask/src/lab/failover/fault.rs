@@ -29,8 +29,9 @@ impl Fault {
         Self::RollingRestart,
     ];
 
-    /// The first ten rounds have each; most kill the leader. Its disk is lost in one of twenty, early: whatever is done in the rounds
-    /// after it is done to a cluster that has taken one in again.
+    /// The first ten rounds have each; most kill the leader. Its disk is lost in one of twenty,
+    /// early: whatever is done in the rounds after it is done to a cluster that has taken one in
+    /// again.
     pub(super) fn of(round: u32) -> Self {
         match (round % 20, round % 10) {
             (3, _) => Self::LoseLeader,

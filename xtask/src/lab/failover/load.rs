@@ -1,5 +1,5 @@
-//! The programs that run while servers die: fio, git, the verifying writer, one that holds locks, one that tries to get them, and one that
-//! times small acts, anew in each round.
+//! The programs that run while servers die: fio, git, the verifying writer, one that holds locks,
+//! one that tries to get them, and one that times small acts, anew in each round.
 
 use std::fmt;
 

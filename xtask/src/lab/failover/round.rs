@@ -14,7 +14,8 @@ use crate::lab::stage::Stage;
 /// How long a round goes on after the fault: what comes late is to be seen.
 pub(super) const SETTLE: Duration = Duration::from_millis(4_000);
 
-/// Has the programs run while `rounds` are played; what those came to, and what clients had to claim again.
+/// Has the programs run while `rounds` are played; what those came to, and what clients had to
+/// claim again.
 pub(super) fn under_load<T>(
     stage: &mut Stage,
     rounds: impl FnOnce(&mut Stage, &Load, &mut Tally) -> Result<T>,

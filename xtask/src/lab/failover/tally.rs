@@ -1,7 +1,7 @@
 //! What clients had to claim again, by the servers' counters and by the clients' own.
 //!
-//! A server's counters go with its process: they are read before it dies, and the last of its requests may be missing. What clients say has
-//! all of them.
+//! A server's counters go with its process: they are read before it dies, and the last of its
+//! requests may be missing. What clients say has all of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +13,8 @@ use super::super::server::ours::replicas;
 use super::super::server::replicas::Replicas;
 use super::super::stage::Stage;
 
-/// Where an operation's count is in the line `proc4` of a client's /proc/net/rpc/nfs: the numbers of the kernel's own list
-/// (include/linux/nfs4.h), behind the word and how many follow.
+/// Where an operation's count is in the line `proc4` of a client's /proc/net/rpc/nfs: the numbers
+/// of the kernel's own list (include/linux/nfs4.h), behind the word and how many follow.
 const CLIENT_EXCHANGE_ID: usize = 2 + 38;
 const CLIENT_RECLAIM_COMPLETE: usize = 2 + 43;
 

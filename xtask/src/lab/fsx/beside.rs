@@ -1,4 +1,5 @@
-//! What is done to the servers while the exerciser runs: `kill -9`, a pause, the start; again and again.
+//! What is done to the servers while the exerciser runs: `kill -9`, a pause, the start; again and
+//! again.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ pub(in crate::lab) enum Beside {
     Nothing,
     AllKilled,
     MetadataServerKilled,
-    /// One after the other, each when the last one has what it missed; every second one without its disk.
+    /// One after the other, each when the last one has what it missed; every second one without its
+    /// disk.
     DataServersKilled,
     LeaderKilled,
 }
@@ -61,8 +63,8 @@ impl Beside {
         }
     }
 
-    /// Kills one server (of data servers the one with the number `victim`) and starts it again after
-    /// `dead`.
+    /// Kills one server (of data servers the one with the number `victim`) and starts it again
+    /// after `dead`.
     ///
     /// # Errors
     /// When it does not come up again.

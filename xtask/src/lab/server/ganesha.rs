@@ -1,4 +1,5 @@
-//! nfs-ganesha over a folder of this machine (FSAL VFS) or a GlusterFS volume (FSAL GLUSTER), in the sandbox.
+//! nfs-ganesha over a folder of this machine (FSAL VFS) or a GlusterFS volume (FSAL GLUSTER), in
+//! the sandbox.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -24,7 +25,8 @@ pub(super) enum Export {
     Folder,
     /// A folder whose file system commits each new or removed name before the call returns.
     DurableFolder,
-    /// A GlusterFS volume that runs already, and has this machine's fixed places and the address in hand.
+    /// A GlusterFS volume that runs already, and has this machine's fixed places and the address in
+    /// hand.
     Volume,
 }
 
@@ -81,7 +83,8 @@ fn make_folder(setup: &mut Setup, export: Export) -> Result<PathBuf> {
     let exported = setup.data.join("exported");
     std::fs::create_dir_all(&exported)?;
     if export == Export::DurableFolder {
-        // This machine's own file system may have no journal, and then `dirsync` writes without a flush.
+        // This machine's own file system may have no journal, and then `dirsync` writes without a
+        // flush.
         setup.capacity_bytes.get_or_insert(DURABLE_BYTES);
     }
     if let Some(bytes) = setup.capacity_bytes {

@@ -1,7 +1,9 @@
-//! GlusterFS, disperse 4+2 over six bricks on this machine, as its packages come: the closest peer of an erasure-coded cluster.
+//! GlusterFS, disperse 4+2 over six bricks on this machine, as its packages come: the closest peer
+//! of an erasure-coded cluster.
 //!
-//! Mounted by its own FUSE client, or served by nfs-ganesha over the same volume. A brick is a process; killing it is losing
-//! one of six servers. For the bench: the lab's scenarios want an NFS server.
+//! Mounted by its own FUSE client, or served by nfs-ganesha over the same volume. A brick is a
+//! process; killing it is losing one of six servers. For the bench: the lab's scenarios want an NFS
+//! server.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -125,7 +127,8 @@ impl Gluster {
         }
     }
 
-    /// All of them: the daemon, the bricks, self-heal, nfs-ganesha, and a FUSE client on this machine, which does the coding.
+    /// All of them: the daemon, the bricks, self-heal, nfs-ganesha, and a FUSE client on this
+    /// machine, which does the coding.
     pub(super) fn process_ids(&self) -> Vec<u32> {
         running().into_iter().chain(self.ganesha.as_ref().and_then(Ganesha::process_id)).collect()
     }

@@ -1,6 +1,7 @@
 //! The kernel's own server, in a guest: ext4 on a disk that is a file of this machine.
 //!
-//! It is the server under test, at the lab's server address, or the reference beside it, at one of its own.
+//! It is the server under test, at the lab's server address, or the reference beside it, at one of
+//! its own.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Three metadata servers and three data servers, each a process in a network namespace of its own, with a service address that follows
-//! the leader. A fourth metadata server may join them.
+//! Three metadata servers and three data servers, each a process in a network namespace of its own,
+//! with a service address that follows the leader. A fourth metadata server may join them.
 //!
 //! INVARIANT: a node's only way to anybody is its link to the bridge.
 
@@ -103,7 +103,8 @@ impl Replicas {
         std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))
     }
 
-    /// Starts a metadata server whose disk was wiped, and has it taken in again; returns when all shards have it and it takes part.
+    /// Starts a metadata server whose disk was wiped, and has it taken in again; returns when all
+    /// shards have it and it takes part.
     pub(crate) fn readmit_metadata(&mut self, number: usize) -> Result<()> {
         self.spawn_metadata(number)?;
         self.readmit(number).with_context(|| {
@@ -232,7 +233,8 @@ impl Replicas {
         self.metadata_nodes[number - 1].connect(!apart)
     }
 
-    /// Whether one that was away has caught up: it names a leader, and has applied what the leader had.
+    /// Whether one that was away has caught up: it names a leader, and has applied what the leader
+    /// had.
     pub(crate) fn has_caught_up(&self, number: usize) -> Result<bool> {
         let leader = self.leader()?;
         let wanted = self.applied(leader)?;
@@ -296,7 +298,8 @@ impl Replicas {
 impl Drop for Replicas {
     fn drop(&mut self) {
         self.kill();
-        // Guards of servers that were killed end by themselves in a moment; their namespaces must not be in use then.
+        // Guards of servers that were killed end by themselves in a moment; their namespaces must
+        // not be in use then.
         std::thread::sleep(Duration::from_millis(100));
         self.metadata_nodes.iter().chain(&self.data_nodes).for_each(Node::remove);
     }
@@ -306,7 +309,8 @@ fn metadata_node(number: usize) -> Result<Node> {
     Node::make(&format!("m{number}"), METADATA[number - 1])
 }
 
-/// A port of each of the first three metadata servers: where others find them, before and after another one has joined.
+/// A port of each of the first three metadata servers: where others find them, before and after
+/// another one has joined.
 fn first(port: u16) -> String {
     let each = METADATA[..NODES].iter().map(|address| format!("{address}:{port}"));
     each.collect::<Vec<_>>().join(",")

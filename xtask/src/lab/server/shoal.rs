@@ -1,4 +1,5 @@
-//! Our own server with three data servers on addresses of their own: `shoal serve`, or a process for each.
+//! Our own server with three data servers on addresses of their own: `shoal serve`, or a process
+//! for each.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +20,8 @@ const DATA_ADDRESSES: [&str; 6] =
 const METRICS_PORT: u16 = 9049;
 const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
 
-/// How many servers there are, in how many processes, and what they are told beyond the lab's own options.
+/// How many servers there are, in how many processes, and what they are told beyond the lab's own
+/// options.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrangement {
     /// Each server is a process of its own.

@@ -27,7 +27,8 @@ pub(super) struct Line {
     /// The expected exit code of the last of them.
     #[serde(default)]
     pub(super) exit: i32,
-    /// Why knfsd does something else than the table says, on at least one kernel: it is not the reference of this line.
+    /// Why knfsd does something else than the table says, on at least one kernel: it is not the
+    /// reference of this line.
     pub(super) knfsd_differs: Option<String>,
 }
 

@@ -42,7 +42,8 @@ impl<'a> Player<'a> {
         Ok(Self { stage, topic })
     }
 
-    /// Writes a line's scripts, which both plays read. Files, so that bash's own messages name the same place in both.
+    /// Writes a line's scripts, which both plays read. Files, so that bash's own messages name the
+    /// same place in both.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -57,7 +58,8 @@ impl<'a> Player<'a> {
     /// Plays a line in a new folder of one mount.
     ///
     /// # Errors
-    /// When a guest does not answer, or the folder cannot be made. What the scripts come to is no error.
+    /// When a guest does not answer, or the folder cannot be made. What the scripts come to is no
+    /// error.
     pub(super) fn play(&self, line: &Line, mounted: Mounted) -> Result<Outcome> {
         let folder = self.folder(line, mounted);
         let mut steps = Vec::new();
@@ -74,8 +76,9 @@ impl<'a> Player<'a> {
         Ok(Outcome { steps, files: files?, files_from_afar: files_from_afar? })
     }
 
-    /// The first and the second guest of a play. The reference has them the other way round, so that both plays of a line
-    /// run at the same time and no guest waits for the other play's programs.
+    /// The first and the second guest of a play. The reference has them the other way round, so
+    /// that both plays of a line run at the same time and no guest waits for the other play's
+    /// programs.
     fn guests(&self, mounted: Mounted) -> [&Guest; 2] {
         let [a, b] = self.stage.guests();
         if mounted == Mounted::Tested { [a, b] } else { [b, a] }
@@ -100,7 +103,8 @@ impl<'a> Player<'a> {
         said.map_or_else(|error| vec![format!("{error:#}")], |said| said.lines().map(str::to_owned).collect())
     }
 
-    /// Removes what the lines left with the reference; the folder of the server under test is the run's.
+    /// Removes what the lines left with the reference; the folder of the server under test is the
+    /// run's.
     pub(super) fn clear(&self) {
         let _ = self.stage.a.run(&format!("rm -rf {REFERENCE_MOUNT}/{}", self.topic));
     }
@@ -120,7 +124,8 @@ fn look(guest: &Guest, folder: &str) -> Result<String> {
     Ok(reply.stdout + &reply.stderr)
 }
 
-/// Bytes that are the same in each run and that no two places of a file share: so tables can hold their sums.
+/// Bytes that are the same in each run and that no two places of a file share: so tables can hold
+/// their sums.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut noise = Vec::with_capacity(bytes + 8);

@@ -15,7 +15,8 @@ pub(super) struct Said {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Outcome {
     pub(super) steps: Vec<Said>,
-    /// A row for each file: path, kind, mode, owner, size, links, and a row for the sum of its bytes.
+    /// A row for each file: path, kind, mode, owner, size, links, and a row for the sum of its
+    /// bytes.
     pub(super) files: String,
     /// The same from the second guest.
     pub(super) files_from_afar: String,
@@ -40,7 +41,8 @@ impl Outcome {
     }
 }
 
-/// All that is wrong with a line; empty when it agrees. The table outranks knfsd where the line says that knfsd differs.
+/// All that is wrong with a line; empty when it agrees. The table outranks knfsd where the line
+/// says that knfsd differs.
 pub(super) fn compare(line: &Line, tested: &Outcome, reference: &Outcome) -> Vec<String> {
     let mut faults = against_table("", line, tested);
     if line.knfsd_differs.is_none() {

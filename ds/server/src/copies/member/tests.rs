@@ -238,7 +238,8 @@ impl Run {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever is lost on the way, and however often the backup forgets what it had not made stable: what is called stable is.
+    /// Whatever is lost on the way, and however often the backup forgets what it had not made
+    /// stable: what is called stable is.
     #[test]
     fn what_is_called_stable_is(events in events()) {
         let backup = Backup { instance: 1, ..Backup::default() };

@@ -51,7 +51,8 @@ fn bad(count: u64) -> Outcome {
     Outcome { repaired: 0, bad: count }
 }
 
-/// Does what there is to do until the round ends, each thing for so many bytes; answers what was checked, and how long it took.
+/// Does what there is to do until the round ends, each thing for so many bytes; answers what was
+/// checked, and how long it took.
 fn round(plan: &mut Plan, store: &mut Store, now_ms: &mut u64, bytes: u64, stock: u64) -> (Vec<Target>, u64) {
     let (mut checked, began_ms) = (Vec::new(), *now_ms);
     loop {

@@ -1,4 +1,5 @@
-//! A backup takes the place of a home whose lease ran out, and has to show that it has what it is to serve.
+//! A backup takes the place of a home whose lease ran out, and has to show that it has what it is
+//! to serve.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 

@@ -31,7 +31,8 @@ fn inline_content_moves_once() {
     assert!(inode.change < after.change);
 }
 
-/// Spec: docs/protocol/control.md: no handle is given out while the home does not know the new epoch.
+/// Spec: docs/protocol/control.md: no handle is given out while the home does not know the new
+/// epoch.
 #[test]
 fn extent_with_work_is_busy_until_it_is_done() {
     let mut stage = Stage::new();
@@ -82,7 +83,8 @@ fn truncation_queues_its_work() {
     assert_eq!(stage.view().work(10).unwrap(), []);
 }
 
-/// A recall that ran out of time fences just before the truncation it was for; cuts refuse no handle.
+/// A recall that ran out of time fences just before the truncation it was for; cuts refuse no
+/// handle.
 #[test]
 fn truncation_leaves_the_fence_before_it_to_be_done() {
     let mut stage = Stage::new();
@@ -114,7 +116,8 @@ fn truncation_leaves_the_fence_before_it_to_be_done() {
     assert_eq!(kinds, ["cut", "fence"]);
 }
 
-/// A file that was cut is not as long again as it was because somebody asked before the cut how long it is.
+/// A file that was cut is not as long again as it was because somebody asked before the cut how
+/// long it is.
 #[test]
 fn what_was_measured_before_a_cut_does_not_count() {
     let mut stage = Stage::new();
@@ -144,7 +147,8 @@ fn what_was_measured_before_a_cut_does_not_count() {
     stage.check();
 }
 
-/// A WRITE whose bytes a cut may have taken off again is not carried out: they are written once more.
+/// A WRITE whose bytes a cut may have taken off again is not carried out: they are written once
+/// more.
 #[test]
 fn what_was_written_before_a_cut_is_written_again() {
     let mut stage = Stage::new();
@@ -268,7 +272,8 @@ fn an_extent_keeps_the_code_it_was_made_under() {
     stage.check();
 }
 
-/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+/// The log keeps commands: a variant never moves, and its fields never change
+/// (docs/formats/raft_log.md).
 #[test]
 fn commands_under_a_code_have_their_golden_bytes() {
     let (extent, home) = (ExtentId { ino: 0x81, index: 2 }, DataServerId(6));

@@ -70,7 +70,8 @@ fn keys_of_roles_meet_under_either_key() {
     }
 }
 
-/// One that came in under the key before is thrown out when that is dropped; one under the new key stays.
+/// One that came in under the key before is thrown out when that is dropped; one under the new key
+/// stays.
 #[test]
 fn a_gate_shuts_when_its_key_is_dropped() {
     let [accept, used, dropped] = steps();

@@ -17,7 +17,8 @@ pub enum AttrError {
     /// The body is not what the bitmap says. The sender's fault.
     #[error("attribute values: {0}")]
     Xdr(#[from] XdrError),
-    /// The bitmap names an attribute that is not known here: `None` if its number is above all we could name.
+    /// The bitmap names an attribute that is not known here: `None` if its number is above all we
+    /// could name.
     #[error("attribute {number:?} is not supported")]
     NotSupported {
         /// The first such attribute.
@@ -55,8 +56,8 @@ impl Fattr4 {
     /// The values.
     ///
     /// # Errors
-    /// [`AttrError::NotSupported`] if an attribute is named that is not known here; [`AttrError::Xdr`] if the body does
-    /// not hold exactly the values that the bitmap names.
+    /// [`AttrError::NotSupported`] if an attribute is named that is not known here;
+    /// [`AttrError::Xdr`] if the body does not hold exactly the values that the bitmap names.
     pub fn to_values(&self) -> Result<AttrValues, AttrError> {
         let unknown = self.mask.difference(&AttrValues::KNOWN).iter().next();
         if unknown.is_some() || self.mask_cut {

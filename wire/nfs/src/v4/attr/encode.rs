@@ -42,7 +42,8 @@ macro_rules! encode_value_of {
 with_attrs!(present_of);
 with_attrs!(encode_value_of);
 
-/// Writes a `fattr4` with exactly the attributes that are both requested and present, and says which they were.
+/// Writes a `fattr4` with exactly the attributes that are both requested and present, and says
+/// which they were.
 pub fn encode_fattr4(requested: &Bitmap, values: &AttrValues, w: &mut Writer) -> Bitmap {
     let mask = requested.intersect(&values.present());
     mask.encode(w);

@@ -11,7 +11,8 @@ use crate::v4::Bitmap;
 pub struct Fattr4 {
     /// The attributes that the body holds.
     pub mask: Bitmap,
-    /// Whether the sender named an attribute that no bitmap of ours can hold. Never true of what we make.
+    /// Whether the sender named an attribute that no bitmap of ours can hold. Never true of what we
+    /// make.
     pub mask_cut: bool,
     /// The values.
     pub body: Bytes,

@@ -83,8 +83,9 @@ pub struct AttrValues {
     pub xattr_support: Option<bool>,
 }
 
-/// Calls a macro with every attribute that [`AttrValues`] has: number, field, and the bound where the codec needs one.
-/// Presence, encoding and decoding are all made from this list, so they cannot disagree.
+/// Calls a macro with every attribute that [`AttrValues`] has: number, field, and the bound where
+/// the codec needs one. Presence, encoding and decoding are all made from this list, so they cannot
+/// disagree.
 macro_rules! with_attrs {
     ($use_list:ident) => {
         $use_list! {

@@ -171,8 +171,8 @@ pub const MODE_UMASK: u32 = 81;
 /// Extended attributes work.
 pub const XATTR_SUPPORT: u32 = 82;
 
-/// Attributes that SETATTR, CREATE and OPEN can set and that [`AttrValues`](super::AttrValues) can carry. What a server lets a
-/// client set is for the server to say.
+/// Attributes that SETATTR, CREATE and OPEN can set and that [`AttrValues`](super::AttrValues) can
+/// carry. What a server lets a client set is for the server to say.
 pub const SETTABLE: Bitmap = Bitmap::of(&[
     SIZE,
     MODE,
@@ -185,7 +185,8 @@ pub const SETTABLE: Bitmap = Bitmap::of(&[
     MODE_UMASK,
 ]);
 
-/// Attributes that can be set but never read: GETATTR and VERIFY with one of them is INVAL (RFC 8881 §5.5).
+/// Attributes that can be set but never read: GETATTR and VERIFY with one of them is INVAL (RFC
+/// 8881 §5.5).
 pub const WRITE_ONLY: Bitmap = Bitmap::of(&[
     TIME_ACCESS_SET,
     TIME_MODIFY_SET,

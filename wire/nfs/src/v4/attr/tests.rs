@@ -20,7 +20,8 @@ fn sample() -> AttrValues {
     }
 }
 
-/// A request for attributes we have, lack and never heard of gets the first kind, in ascending order.
+/// A request for attributes we have, lack and never heard of gets the first kind, in ascending
+/// order.
 /// Spec: RFC 8881 §18.7.3. The bytes are written field by field from §3.3.7 and §5.8.
 #[test]
 fn getattr_golden_bytes() {
@@ -85,7 +86,8 @@ fn mdsthreshold_golden_bytes() {
     assert_eq!(fattr.to_values(), Ok(values));
 }
 
-/// SETATTR of an attribute that is not known is ATTRNOTSUPP, wherever its number lies; never BADXDR, never ignored.
+/// SETATTR of an attribute that is not known is ATTRNOTSUPP, wherever its number lies; never
+/// BADXDR, never ignored.
 /// Spec: RFC 8881 §18.30.3.
 #[test]
 fn setting_an_unknown_attribute_is_attrnotsupp() {
@@ -133,7 +135,8 @@ fn every_settable_attribute_is_known() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever the bits and bytes, an answer comes; and what was understood is written back as it was.
+    /// Whatever the bits and bytes, an answer comes; and what was understood is written back as it
+    /// was.
     #[test]
     fn arbitrary_bytes_never_panic(words: [u32; 3], body: Vec<u8>) {
         let mask = Bitmap::from_words(words).intersect(&AttrValues::KNOWN);

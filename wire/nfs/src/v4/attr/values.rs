@@ -144,7 +144,8 @@ pub struct ModeMasked {
 
 xdr_struct! { ModeMasked { value, mask } }
 
-/// The mode of a new object, and the umask that goes with it unless an inherited ACL replaces that (RFC 8275 §5).
+/// The mode of a new object, and the umask that goes with it unless an inherited ACL replaces that
+/// (RFC 8275 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ModeUmask {
     /// The mode as the application gave it.
@@ -205,7 +206,8 @@ impl Decode for ThresholdItem {
         let hint_list: Bytes = r.opaque(HINT_LIST_BYTES_MAX)?;
         let mut values = Reader::new(hint_list);
         let mut hint = |number| if hint_set.contains(number) { values.u64().map(Some) } else { Ok(None) };
-        // In ascending order of the hint's number; hints behind the fourth are not known, and are left unread.
+        // In ascending order of the hint's number; hints behind the fourth are not known, and are
+        // left unread.
         let (read_size, write_size) = (hint(0)?, hint(1)?);
         let (read_iosize, write_iosize) = (hint(2)?, hint(3)?);
         Ok(Self { layout_type, read_size, write_size, read_iosize, write_iosize })

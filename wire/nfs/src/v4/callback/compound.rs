@@ -1,4 +1,5 @@
-//! CB_COMPOUND: the envelope of callbacks. Its results look like those of COMPOUND: see `v4::compound`.
+//! CB_COMPOUND: the envelope of callbacks. Its results look like those of COMPOUND: see
+//! `v4::compound`.
 //!
 //! Spec: RFC 8881 §19.2.
 
@@ -14,7 +15,8 @@ use crate::{
 /// The procedure of the callback program that carries a CB_COMPOUND.
 pub const PROC_CB_COMPOUND: u32 = 1;
 /// The version of the callback program in every minor version.
-/// QUIRK(linux): its callback service answers to version 1; the RFC's program definition says the same.
+/// QUIRK(linux): its callback service answers to version 1; the RFC's program definition says the
+/// same.
 pub const CB_PROGRAM_VERSION: u32 = 1;
 
 /// What stands before the operations of a CB_COMPOUND.
@@ -85,8 +87,8 @@ pub fn decode_cb_op(r: &mut Reader) -> Result<Result<CbOp, u32>, XdrError> {
 /// Reads a result's header, and checks that it answers this operation.
 ///
 /// # Errors
-/// [`XdrError::BadDiscriminant`] if it answers another; CB_ILLEGAL is let through, as it has no number of its own to
-/// repeat.
+/// [`XdrError::BadDiscriminant`] if it answers another; CB_ILLEGAL is let through, as it has no
+/// number of its own to repeat.
 pub fn decode_cb_op_reply(r: &mut Reader, op: CbOp) -> Result<Nfsstat4, XdrError> {
     let (number, status) = (r.u32()?, Nfsstat4::from_u32(r.u32()?));
     if number == op.as_u32() || number == CbOp::Illegal.as_u32() && !status.is_ok() {

@@ -52,7 +52,8 @@ pub struct RecallFile {
     pub offset: u64,
     /// Bytes; all ones is up to the end.
     pub length: u64,
-    /// The layout. QUIRK(linux): the seqid has to be exactly one above the last the client has seen.
+    /// The layout. QUIRK(linux): the seqid has to be exactly one above the last the client has
+    /// seen.
     pub stateid: Stateid,
 }
 

@@ -1,7 +1,8 @@
 //! Callbacks: the server calls, the client answers. One file for each operation, as in `ops`.
 //!
-//! Callbacks that a server of ours never makes (attributes under a write delegation, directory notifications, pushed
-//! delegations, copies) have no codec; a client of ours answers them with NOTSUPP.
+//! Callbacks that a server of ours never makes (attributes under a write delegation, directory
+//! notifications, pushed delegations, copies) have no codec; a client of ours answers them with
+//! NOTSUPP.
 //!
 //! Spec: RFC 8881 §19, §20.
 

@@ -131,7 +131,8 @@ every_operation! {
     AnyResOk, ResOk
 }
 
-/// Reads the arguments of the operation with this number; `None` if it is no operation, or one without a codec.
+/// Reads the arguments of the operation with this number; `None` if it is no operation, or one
+/// without a codec.
 ///
 /// # Errors
 /// Those of the operation's codec.

@@ -37,8 +37,8 @@ xdr_enum! {
         Fore = 1,
         /// Requests of the server.
         Back = 2,
-        /// Requests of the client, the server's too if that is possible. QUIRK(linux): asks for this, and binds again
-        /// and again unless the answer is both.
+        /// Requests of the client, the server's too if that is possible. QUIRK(linux): asks for
+        /// this, and binds again and again unless the answer is both.
         ForeOrBoth = 3,
         /// Requests of the server, the client's too if that is possible.
         BackOrBoth = 7,

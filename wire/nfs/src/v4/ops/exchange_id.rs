@@ -92,7 +92,8 @@ pub struct ResOk {
     pub flags: u32,
     /// How the client's state is protected.
     pub state_protect: StateProtectGranted,
-    /// With the rest of the owner equal, tells servers apart that share client ids and not sessions.
+    /// With the rest of the owner equal, tells servers apart that share client ids and not
+    /// sessions.
     pub server_minor_id: u64,
     /// Equal on addresses of one server.
     pub server_major_id: Bytes,

@@ -1,4 +1,5 @@
-//! FREE_STATEID: the client knows that a stateid was revoked, or drops a lock stateid without locks.
+//! FREE_STATEID: the client knows that a stateid was revoked, or drops a lock stateid without
+//! locks.
 //!
 //! Spec: RFC 8881 §18.38.
 

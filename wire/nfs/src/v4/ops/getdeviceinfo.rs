@@ -40,7 +40,8 @@ pub struct ResOk {
     pub layout_type: LayoutType,
     /// The address.
     pub address: Bytes,
-    /// The notifications that will come. QUIRK(linux): a device that does not get both kinds is not cached.
+    /// The notifications that will come. QUIRK(linux): a device that does not get both kinds is not
+    /// cached.
     pub notify: Bitmap,
 }
 

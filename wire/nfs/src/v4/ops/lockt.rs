@@ -1,4 +1,5 @@
-//! LOCKT: asks whether a lock could be had. Its DENIED carries a [`lock::Denied`](super::lock::Denied).
+//! LOCKT: asks whether a lock could be had. Its DENIED carries a
+//! [`lock::Denied`](super::lock::Denied).
 //!
 //! Spec: RFC 8881 §18.11.
 

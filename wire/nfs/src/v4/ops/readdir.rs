@@ -1,7 +1,8 @@
 //! READDIR: lists a directory.
 //!
-//! The list on the wire is a chain: each entry is announced by a word, and so is the end. A server writes the verifier,
-//! then entries one by one with [`encode_entry`] while they fit, then [`encode_end`]; [`ResOk`] is for the client.
+//! The list on the wire is a chain: each entry is announced by a word, and so is the end. A server
+//! writes the verifier, then entries one by one with [`encode_entry`] while they fit, then
+//! [`encode_end`]; [`ResOk`] is for the client.
 //!
 //! Spec: RFC 8881 §18.23.
 
@@ -58,8 +59,9 @@ pub struct ResOk {
     pub eof: bool,
 }
 
-/// Writes one entry with the attributes that are both requested and present. Returns the bytes it takes of maxcount, the
-/// word that announces it included; go back to a mark from before if that is too many.
+/// Writes one entry with the attributes that are both requested and present. Returns the bytes it
+/// takes of maxcount, the word that announces it included; go back to a mark from before if that is
+/// too many.
 pub fn encode_entry(
     w: &mut Writer,
     cookie: u64,

@@ -1,6 +1,8 @@
-//! Tests of the operations' codecs: golden bytes field by field, round trips, truncation, hostile input.
+//! Tests of the operations' codecs: golden bytes field by field, round trips, truncation, hostile
+//! input.
 //!
-//! Golden bytes are lists of 32-bit words, one comment for each field, in the order of the RFC's declaration.
+//! Golden bytes are lists of 32-bit words, one comment for each field, in the order of the RFC's
+//! declaration.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -62,8 +64,8 @@ fn encoded(value: &impl Encode) -> Bytes {
     w.into_bytes()
 }
 
-/// Words that look like a message: small numbers, so that lengths, counts and discriminants are often valid, with some
-/// text and some extremes in between.
+/// Words that look like a message: small numbers, so that lengths, counts and discriminants are
+/// often valid, with some text and some extremes in between.
 fn plausible_message() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         8 => 0u32..4,
@@ -130,7 +132,8 @@ fn decode_any_knows_what_has_no_codec() {
     assert_eq!(AnyArgs::OPS.len(), 73 - 19);
 }
 
-/// An empty message is either an operation without arguments or an error: no codec makes up a value.
+/// An empty message is either an operation without arguments or an error: no codec makes up a
+/// value.
 #[test]
 fn only_void_operations_accept_nothing() {
     let void: Vec<Op> = AnyArgs::OPS

@@ -24,8 +24,9 @@ fn plain() -> Args {
     args(attrs(8192, 128, 8), attrs(8192, 128, 8))
 }
 
-/// What Linux sends, and what it demands of the answer: no size above what it sent, operations no fewer, at least one
-/// slot, and in the backchannel nothing kept and no more operations or slots than it sent.
+/// What Linux sends, and what it demands of the answer: no size above what it sent, operations no
+/// fewer, at least one slot, and in the backchannel nothing kept and no more operations or slots
+/// than it sent.
 #[test]
 fn linux_is_content() {
     let fore = ChannelAttrs {

@@ -453,7 +453,8 @@ fn check(sessions: &Sessions) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Any order of everything leaves the table in order, and every request is executed once at most.
+    /// Any order of everything leaves the table in order, and every request is executed once at
+    /// most.
     #[test]
     fn the_table_stays_in_order(acts in proptest::collection::vec(any_act(), 1..120)) {
         let mut sessions = Sessions::new(LEASE_MS);

@@ -85,7 +85,8 @@ fn the_first_request_after_a_taking_up() {
     let round = || Slot::taken_up(Some((u32::MAX, 7)));
     assert_eq!(round().admit(0, 7), SlotVerdict::Execute);
     assert_eq!(round().admit(u32::MAX - 1, 7), rejected(Nfsstat4::SeqMisordered));
-    // A request that is refused leaves the slot as it was; one that is executed makes it a slot like any other.
+    // A request that is refused leaves the slot as it was; one that is executed makes it a slot
+    // like any other.
     let mut slot = recorded();
     assert_eq!(slot.admit(4, 7), rejected(Nfsstat4::SeqMisordered));
     assert!(!slot.complete(5, Some(REPLY)), "nothing of this server runs");
@@ -99,8 +100,9 @@ fn the_first_request_after_a_taking_up() {
     assert_eq!(slot.admit(8, 7), rejected(Nfsstat4::SeqMisordered));
 }
 
-/// What came first after a taking-up was a copy that was long on its way: the client has the answer, from elsewhere, and goes on from there.
-/// Seed 3035 of the simulator. Spec: docs/protocol/sessions.md §3.
+/// What came first after a taking-up was a copy that was long on its way: the client has the
+/// answer, from elsewhere, and goes on from there. Seed 3035 of the simulator. Spec:
+/// docs/protocol/sessions.md §3.
 #[test]
 fn a_late_copy_does_not_hold_a_slot_back() {
     for (seen, next) in [(None, 6), (Some((5, 7)), 6), (Some((3, 7)), 9), (None, 5 + SEQUENCE_AHEAD_MAX)] {

@@ -53,7 +53,8 @@ impl Claim {
         }
     }
 
-    /// Whether the client reclaims what it had before a restart of the server. Only such opens are for the grace period.
+    /// Whether the client reclaims what it had before a restart of the server. Only such opens are
+    /// for the grace period.
     #[must_use]
     pub fn is_reclaim(&self) -> bool {
         matches!(self, Self::Previous(_))

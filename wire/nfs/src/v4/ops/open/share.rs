@@ -49,7 +49,8 @@ pub const fn access(share_access: u32) -> u32 {
     share_access & ACCESS_MASK
 }
 
-/// Whether the client says anything of delegations: then NONE_EXT may answer it (RFC 8881 §18.16.3).
+/// Whether the client says anything of delegations: then NONE_EXT may answer it (RFC 8881
+/// §18.16.3).
 #[must_use]
 pub const fn has_wishes(share_access: u32) -> bool {
     share_access & WANT_DELEG_MASK != WANT_NO_PREFERENCE

@@ -14,7 +14,8 @@ fn keep_replies(sessions: &mut Sessions, session: SessionId, slots: u32, bytes: 
     }
 }
 
-/// A flood of sessions, with or without replies that are kept, costs its own client its sessions, and nobody else slots or replies.
+/// A flood of sessions, with or without replies that are kept, costs its own client its sessions,
+/// and nobody else slots or replies.
 #[test]
 fn a_client_beyond_its_share_loses_its_own_sessions() {
     let mut sessions = Sessions::new(LEASE_MS);
@@ -47,7 +48,8 @@ fn a_client_beyond_its_share_loses_its_own_sessions() {
     check(&sessions);
 }
 
-/// However many clients there are, all sessions together keep within the bound; those that take most give way.
+/// However many clients there are, all sessions together keep within the bound; those that take
+/// most give way.
 #[test]
 fn all_together_keep_within_memory() {
     let mut sessions = Sessions { bytes_max: 4 << 20, ..Sessions::new(LEASE_MS) };
