@@ -323,7 +323,8 @@ proptest! {
     ) {
         let pool = shared(1000);
         let mut peers: Vec<Peer> = (0..12).map(|number| join(&pool, number / 2, false)).collect();
-        let (mut held, mut waits): (Vec<(u8, Room)>, Vec<(u8, Asked)>) = (Vec::new(), Vec::new());
+        let mut held: Vec<(u8, Room)> = Vec::new();
+        let mut waits: Vec<(u8, Asked)> = Vec::new();
         let collect = |held: &mut Vec<(u8, Room)>, waits: &mut Vec<(u8, Asked)>| {
             waits.retain_mut(|(number, asked)| match asked.room() {
                 Some(room) => {

@@ -86,6 +86,17 @@ impl Service for DataServer {
     fn closed(&self, _: u64) {}
 }
 
+impl Asked {
+    /// Why a server refuses to drop an extent, or to prove that it has one; `None` if it does not.
+    fn refusal(&self, procedure: Procedure, server: u32) -> Option<Refusal> {
+        match procedure {
+            Procedure::Drop if self.busy.contains(&server) => Some(Refusal::Busy),
+            Procedure::Prove if self.unreadable.contains(&server) => Some(Refusal::Io),
+            _ => None,
+        }
+    }
+}
+
 impl DataServer {
     fn answer(&self, procedure: Procedure, args: Bytes) -> Writer {
         let mut w = Writer::new();
@@ -115,14 +126,9 @@ impl DataServer {
             }
             Procedure::Fence | Procedure::Prove | Procedure::Drop => {
                 let ask: AtEpoch = decode_args(args).unwrap();
-                let busy = procedure == Procedure::Drop && asked.busy.contains(&self.id);
                 asked.told.push((self.id, procedure, ask.extent, ask.epoch));
-                let unreadable = procedure == Procedure::Prove && asked.unreadable.contains(&self.id);
-                let reply = match (busy, unreadable) {
-                    (true, _) => Err(Refusal::Busy),
-                    (_, true) => Err(Refusal::Io),
-                    _ => Ok(KnownEpoch { epoch: ask.epoch }),
-                };
+                let refused = asked.refusal(procedure, self.id);
+                let reply = refused.map_or(Ok(KnownEpoch { epoch: ask.epoch }), Err);
                 put_reply(&mut w, &reply);
             }
             Procedure::Cut => {
