@@ -3,7 +3,7 @@
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
-use layout::ExtentId;
+use layout::{DataServerId, ExtentId};
 use wire_nfs::control::copies::Word;
 use wire_nfs::control::{Procedure, Refusal};
 
@@ -68,6 +68,8 @@ async fn a_home_that_comes_back_takes_the_place_of_one_that_is_gone() {
     fleet.silence(1);
     until!(record(&fleet, extent).home.0 == 2);
     fleet.silence(2);
+    let server = fleet.server();
+    until!(!server.data_servers.is_up(DataServerId(2), server.now_ms()));
     comes_back(&fleet, 1).await;
     until!(record(&fleet, extent).home.0 == 1 && record(&fleet, extent).pending_work.is_none());
     fleet.cannot_read(2, false);
