@@ -16,7 +16,7 @@ pub(crate) use admin::{
 #[cfg(test)]
 pub(crate) use admin::{InspectImage, InspectNamespace};
 
-/// MiB per second that are sealed unless somebody says otherwise.
+/// MiB per second that are sealed by default.
 const SEAL_MIB_PER_S: u32 = 32;
 const SCRUB_DAYS: u32 = 7;
 const SCRUB_MIB_PER_S: u32 = 20;

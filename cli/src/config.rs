@@ -41,8 +41,8 @@ pub(crate) struct Cluster {
     pub(crate) inline_bytes: u32,
     /// Seconds a client may take to return a recalled layout before its handles are fenced.
     pub(crate) recall_seconds: u32,
-    /// Seconds that opens and locks of a client behind its lease are kept, as long as nobody wants
-    /// what they are in the way of.
+    /// Seconds for which the server keeps opens and locks of a client whose lease has run out,
+    /// unless another client's request conflicts with them.
     pub(crate) courtesy_seconds: u32,
     /// Layouts a client may hold before it is asked to give back those for reading that it does not
     /// use.
@@ -177,9 +177,9 @@ pub(crate) struct ExportTable {
     read_only: bool,
     #[serde(default)]
     squash: SquashName,
-    #[serde(default = "nobody")]
+    #[serde(default = "anonymous_id")]
     anonymous_uid: u32,
-    #[serde(default = "nobody")]
+    #[serde(default = "anonymous_id")]
     anonymous_gid: u32,
     #[serde(default)]
     clients: Vec<String>,
@@ -201,7 +201,7 @@ enum SquashName {
     All,
 }
 
-fn nobody() -> u32 {
+fn anonymous_id() -> u32 {
     Anonymous::default().uid
 }
 

@@ -1,14 +1,14 @@
 //! Ports before they are used: are they free, and if not, which flag moves them.
 //!
-//! All of them are held at once and then let go, so that a clash is told before any server has
-//! started, and ports the system chooses (0) are different ones.
+//! All of them are bound at once and then released, so that a clash is reported before any server
+//! has started, and ports the system chooses (0) differ.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{anyhow, bail};
 
-/// A port somebody is about to listen on.
+/// A port that a server is about to listen on.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// Where. Port 0 becomes one that the system chose.

@@ -30,8 +30,8 @@ fn client(at: SocketAddr) -> RpcClient {
 /// NULL, then EXCHANGE_ID as a client of this name; the client id it got.
 async fn exchange_id(at: SocketAddr, owner: &'static [u8]) -> u64 {
     let client = client(at);
-    let nobody = Credential::None;
-    client.call(NFS, 4, 0, &nobody, Writer::new(), CALL_MS).await.expect("NULL is answered");
+    let no_credential = Credential::None;
+    client.call(NFS, 4, 0, &no_credential, Writer::new(), CALL_MS).await.expect("NULL is answered");
 
     let mut args = Writer::new();
     let mut request = RequestWriter::begin(&mut args, &Bytes::new(), 2);
@@ -114,8 +114,8 @@ fn administrators_act(cluster: &Cluster, dir: &Path) {
         |key: &str, rest: &[&str]| refused(&with(key, rest).iter().map(String::as_str).collect::<Vec<_>>());
     let stranger = not_done(&wrong.display().to_string(), &["ds", "drain", "3"]);
     assert!(stranger.contains("cannot be reached"), "{stranger}");
-    let anybody = not_done(&shared.display().to_string(), &["ds", "drain", "3"]);
-    assert!(anybody.contains("chmod 600"), "{anybody}");
+    let wide = not_done(&shared.display().to_string(), &["ds", "drain", "3"]);
+    assert!(wide.contains("chmod 600"), "{wide}");
     keys_for_one_role(dir, &key, not_done);
     assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("draining"));
     assert!(not_done(&key, &["ds", "drain", "9"]).contains("no data server 9"));
@@ -205,7 +205,7 @@ async fn a_process_whose_engine_stops_ends() {
         let (code, errors) = cluster.wait();
         assert_eq!(code, Some(1), "{errors}");
         assert!(errors.contains("shoal: the Raft engine of shard 0 has stopped: "), "{errors}");
-        assert!(refused.await.is_err(), "nobody was told that it was done");
+        assert!(refused.await.is_err(), "no client was told that it was done");
         let mut cluster = Cluster::start(dir.path(), &[]);
         exchange_id(cluster.nfs, b"another client").await;
         assert_eq!(cluster.terminate(), Some(0));

@@ -13,7 +13,7 @@ use crate::{key, machine};
 /// Has everything moved away from a data server, or ends that.
 ///
 /// # Errors
-/// If nobody answers, or it is refused: in words.
+/// If no metadata server answers, or the leader refuses: the reason in words.
 pub(super) async fn drain(admin: &Admin, id: u32, drain: bool) -> anyhow::Result<()> {
     let ruling = control(admin)?.drain(id, drain).await.map_err(|error| unasked(admin, &error))?;
     let kind = if drain { "admin.ds.drain" } else { "admin.ds.undrain" };
@@ -23,7 +23,7 @@ pub(super) async fn drain(admin: &Admin, id: u32, drain: bool) -> anyhow::Result
 /// Has a data server forgotten.
 ///
 /// # Errors
-/// If nobody answers, or it is refused: in words.
+/// If no metadata server answers, or the leader refuses: the reason in words.
 pub(super) async fn remove(admin: &Admin, id: u32) -> anyhow::Result<()> {
     let ruling = control(admin)?.remove(id).await.map_err(|error| unasked(admin, &error))?;
     heed(admin, "admin.ds.remove", &Done::of(&ruling))
@@ -40,7 +40,7 @@ pub(super) async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<Re
 /// Asks where a file is.
 ///
 /// # Errors
-/// If nobody answers, or there is no such file.
+/// If no metadata server answers, or there is no such file.
 pub(super) async fn verify(admin: &Admin, path: &str) -> anyhow::Result<Verified> {
     let file = control(admin)?.verify(path.as_bytes()).await.map_err(|error| unasked(admin, &error))?;
     if !file.words.is_empty() {

@@ -18,7 +18,7 @@ use crate::config;
 /// Has the cluster export what a file says.
 ///
 /// # Errors
-/// If the file or its exports are no good, nobody answers, or it is refused: in words.
+/// If the file or its exports are invalid, no metadata server answers, or the leader refuses.
 pub(super) async fn set(admin: &Admin, file: &Path, if_version: Option<u64>) -> anyhow::Result<()> {
     let exports = config::exports_or_everything(&config::load(file)?)?;
     let asked = SetExports { replaces: if_version, exports: exports.iter().map(entry).collect() };

@@ -15,7 +15,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fetches a page and reads it as JSON.
 ///
 /// # Errors
-/// Names the address and the flag if nobody is there; says what came back otherwise.
+/// Names the address and the flag if no server listens there; else says what came back.
 pub(super) fn json<T: DeserializeOwned>(at: SocketAddr, path: &str) -> anyhow::Result<T> {
     let body = page(at, path)?;
     serde_json::from_str(&body)
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_names_address_and_flag() {
+    fn a_refused_connection_names_address_and_flag() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let message = page(free, "/status").unwrap_err().to_string();
         assert!(message.contains(&free.to_string()) && message.contains("--at"), "{message}");

@@ -1,4 +1,4 @@
-//! The documents of `--json`, byte for byte: whoever reads them relies on them (docs/json.md).
+//! The documents of `--json`, byte for byte: programs rely on them (docs/json.md).
 
 use mds_server::report::{
     BalanceStatus, ClockLine, DataServerLine, ExportLine, HandleKeyStatus, Health, NarrowCode, ReplicaLine,

@@ -19,7 +19,7 @@ use crate::output::{bytes, print};
 const CLEAR: &str = "\x1b[H\x1b[2J";
 const KIND: &str = "admin.status";
 
-/// Prints it, once or until nobody reads any more.
+/// Prints the status, once or until the reader closes the pipe.
 ///
 /// # Errors
 /// If the server cannot be reached, or the leader not be asked. While it is watched that is

@@ -202,7 +202,7 @@ fn group(group: &Group) -> String {
     text
 }
 
-/// The file system's identity; its keys are nobody's business.
+/// The file system's identity; its keys are not printed.
 fn superblock(value: &[u8]) -> Result<String, &'static str> {
     if value.len() != SUPERBLOCK_BYTES || value[..4] != *b"\x02SHO" {
         return Err("superblock length or version");

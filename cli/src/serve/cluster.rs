@@ -146,8 +146,7 @@ impl Cluster {
         &self.metadata
     }
 
-    /// Returns when the engine of a metadata replica has stopped though nobody asked it to: all of
-    /// this is one process.
+    /// Returns when the engine of a metadata replica has failed: it ends the whole process.
     pub(crate) async fn failed(&mut self) -> EngineStopped {
         tokio::select! {
             biased;

@@ -12,7 +12,7 @@ use crate::args::Serve;
 use crate::directory::Made;
 use crate::ports::{self, Wanted};
 
-/// Data servers that a new cluster gets when nobody says how many.
+/// Data servers of a new cluster by default.
 const DATA_SERVERS_DEFAULT: u16 = 6;
 /// A control port is so much higher than the data port beside it; also the most data servers of one
 /// process.

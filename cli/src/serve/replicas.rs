@@ -18,7 +18,7 @@ use crate::{machine, output};
 
 /// Heartbeat interval of replicas that should follow: ten times that of the one that should lead.
 const FOLLOWER_HEARTBEAT_MS: u64 = 1_000;
-/// Cache of a replica that nobody reads from.
+/// Cache of a follower, which serves no reads.
 const CACHE_BYTES: usize = 8 << 20;
 /// How often it is looked who leads.
 const LOOK_MS: u64 = 500;
@@ -90,7 +90,7 @@ impl Replicas {
         Ok(Self { all, keeper })
     }
 
-    /// Returns when an engine of one of them has stopped though nobody asked it to.
+    /// Returns when the engine of a replica has failed.
     pub(crate) async fn failed(&mut self) -> EngineStopped {
         if let Some(keeper) = &mut self.keeper {
             let ended = keeper.await;

@@ -2,7 +2,7 @@
 //!
 //! Words that look like a message (small numbers, so that lengths, counts and discriminants are
 //! often valid) are thrown at a codec until it takes some of them; what it took is written again by
-//! the same codec, and that is a seed. So each message has seeds without anybody writing them down,
+//! the same codec, and that is a seed. So each message has seeds without a file of them,
 //! and a new message has them too.
 //!
 //! INVARIANT: the same seeds on every machine and every run.

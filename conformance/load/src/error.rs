@@ -11,7 +11,7 @@ pub enum LoadError {
     /// The server cannot be reached, or did not answer.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// It answered what nobody can read.
+    /// The answer cannot be decoded.
     #[error("{0}: the answer cannot be read")]
     Unreadable(&'static str),
     /// It refused what it should have done.

@@ -16,8 +16,8 @@ pub const CALL_MS_MAX: u64 = 60_000;
 /// then.
 pub const PATIENCE_MS_MAX: u64 = 120_000;
 
-/// Between two sends of a request that was put off, milliseconds.
-pub const PUT_OFF_MS: u64 = 50;
+/// Between two sends of a request that was answered DELAY, milliseconds.
+pub const DELAY_MS: u64 = 50;
 
 /// A session without a request for this long sends an empty one, milliseconds: a fraction of any
 /// lease.

@@ -100,7 +100,7 @@ impl Load {
         }))
     }
 
-    /// Files or entries of the act under way so far, for somebody who watches.
+    /// Files or entries of the current phase so far, for a progress line.
     #[must_use]
     pub fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.progress)

@@ -83,7 +83,7 @@ async fn run(arguments: &Arguments) -> Result<(), LoadError> {
         told.abort();
         let line = serde_json::to_string(&measured?).expect("numbers and a name");
         println!("{line}");
-        // Whoever waits for it must see it now; if nobody does, that is no reason to stop.
+        // A caller that waits for the line must see it now; a closed pipe does not end the run.
         let _ = std::io::stdout().flush();
     }
     Ok(())

@@ -20,7 +20,7 @@ use wire_rpc::{AuthSys, Credential};
 use wire_xdr::{Reader, Writer};
 
 use crate::error::LoadError;
-use crate::limits::{CALL_MS_MAX, MESSAGE_BYTES, PATIENCE_MS_MAX, PUT_OFF_MS, RENEW_MS};
+use crate::limits::{CALL_MS_MAX, DELAY_MS, MESSAGE_BYTES, PATIENCE_MS_MAX, RENEW_MS};
 use crate::request::{Reply, Request, Sealed, bare};
 
 const NFS: u32 = 100_003;
@@ -51,7 +51,7 @@ impl Session {
             if PATIENCE_MS_MAX < env.clock.monotonic_ms() - began_ms || servers.is_empty() {
                 return Err(last);
             }
-            env.clock.sleep_ms(PUT_OFF_MS).await;
+            env.clock.sleep_ms(DELAY_MS).await;
         }
     }
 
@@ -127,7 +127,7 @@ impl Session {
             if PATIENCE_MS_MAX < now_ms - began_ms {
                 return Err(LoadError::PutOff(reply.status));
             }
-            self.env.clock.sleep_ms(PUT_OFF_MS).await;
+            self.env.clock.sleep_ms(DELAY_MS).await;
         }
     }
 

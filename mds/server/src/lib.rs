@@ -72,6 +72,7 @@ mod stateid;
 mod status;
 mod stripes;
 mod work;
+mod work_table;
 
 pub use addresses::ServiceAddresses;
 pub use driver::{MdsConfig, MetadataServer, StartError};

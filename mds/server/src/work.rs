@@ -3,8 +3,6 @@
 //!
 //! Spec: docs/protocol/control.md §3; docs/protocol/seal.md §9.
 
-mod call;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ use crate::server::Server;
 use crate::slow::{self, Wait};
 use crate::{adopt, copies, extent_facts, prove, status};
 
-pub(crate) use call::Work;
+pub(crate) use crate::work_table::Work;
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;

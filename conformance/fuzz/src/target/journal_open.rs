@@ -3,7 +3,7 @@
 //! A superblock and a journal are forged; the same journal is also opened as a plain log, and from
 //! the records that it shows a model says byte by byte what every extent must read as. Then a
 //! WRITE, an image that stands for all of it, another WRITE above that, and all of it again after
-//! opening the store anew. Bytes of images follow from their names.
+//! the store was reopened. Bytes of images follow from their names.
 //!
 //! Input: a byte of settings and one of length, so many bytes of a superblock (none: a right one),
 //! a script for forged segments.

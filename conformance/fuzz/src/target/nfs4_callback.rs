@@ -37,7 +37,7 @@ fn run(input: &[u8]) -> usize {
     }
 }
 
-/// Takes up to `count` steps; says how many went well.
+/// Decodes at most `count` steps; the result is how many were valid.
 fn walk(count: u32, r: &mut Reader, step: fn(&mut Reader) -> Result<bool, XdrError>) -> usize {
     (0..count).take_while(|_| step(r) == Ok(true)).count()
 }

@@ -66,8 +66,8 @@ fn run(input: &[u8]) -> usize {
     applied
 }
 
-/// Keys and values as they are to be: what they say of the tree is the word of whoever worked them
-/// out from one that was in order.
+/// Whether a command stores keys and values that its proposer derived from a tree in order: the
+/// shard does not check that they form one.
 fn writes_parts(command: &Command) -> bool {
     match command {
         Command::Carry(asked) => !asked.writes.is_empty(),

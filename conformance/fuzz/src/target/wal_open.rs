@@ -87,7 +87,7 @@ async fn open(disk: &MemoryDisk, config: WalConfig) -> Option<(Wal, RecoveryRepo
 
 /// A log leaves room behind its records for the footer that settles what a segment holds. A script
 /// can make a record of what was that room: then the torn tail has none, and what it holds is
-/// judged anew each time.
+/// judged again at each opening.
 pub(super) fn footer_fits(files: &[Forged], report: &RecoveryReport, records: usize) -> bool {
     let Some((segment, end)) = report.cut else { return true };
     let footer = ((records + 1) * HEADER_BYTES).next_multiple_of(BLOCK);
@@ -101,8 +101,8 @@ async fn reopen(disk: &MemoryDisk, config: WalConfig, files: &[Forged]) -> usize
     let Some((wal, report, seen)) = open(disk, config).await else { return 0 };
     let whole = files.iter().all(|file| file.whole) && footer_fits(files, &report, seen.len());
     for (header, location) in &seen {
-        // A footer shows records that nobody looked at: they may be damaged, or, if it was forged,
-        // say something else.
+        // A footer lists records that recovery has not read: they may be damaged, or, if the footer
+        // was forged, say something else.
         if let Ok((_, payload)) = wal.read_record(*location).await {
             assert_eq!(payload.len(), header.payload_len as usize);
         }

@@ -8,7 +8,7 @@
 //!
 //! Handles and stateids are sealed or counted, so a fuzzer cannot guess them: where the input has a
 //! placeholder, one of those that the server gave is put in. The server lives on from input to
-//! input, as starting it takes longer than a hundred runs, and is begun anew now and then; each
+//! input, as starting it takes longer than a hundred runs, and is restarted now and then; each
 //! input begins with a restarted client, whose older state is gone.
 //!
 //! Input: calls, each a word (how to send it, its number of operations or procedure, its length in
@@ -143,7 +143,7 @@ fn temporary_folder() -> PathBuf {
 async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, DataServer) {
     let cluster_key = ClusterKey::new([3; 32]);
     let settings = Settings {
-        // Small files reach the data server; nobody waits long for one who does not answer.
+        // Small files reach the data server; no request waits long for a silent data server.
         inline_bytes: 64,
         recall_ms: 50,
         data_server_wait_ms: 50,

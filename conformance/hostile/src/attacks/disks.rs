@@ -500,7 +500,7 @@ async fn make_until_refused(writer: &mut Client) -> (u32, String) {
             Ok(Ok(())) if Instant::now() < until => made += 1,
             Ok(Ok(())) => return (made, "not refused".to_owned()),
             Ok(Err(error)) => return (made, error.to_string()),
-            Err(_) => return (made, "put off for 10 s".to_owned()),
+            Err(_) => return (made, "answered DELAY for 10 s".to_owned()),
         }
     }
 }

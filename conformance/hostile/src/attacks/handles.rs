@@ -112,7 +112,7 @@ async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     read_until_good(&port, &held.handle).await?;
     match port.write(&held.handle, 0, vec![6; 10].into()).await? {
         Ok(_) => evidence.exceeded("WRITE with a handle to read"),
-        Err(Nfsstat3::Jukebox) => evidence.broken("WRITE with a handle to read is put off"),
+        Err(Nfsstat3::Jukebox) => evidence.broken("WRITE with a handle to read is answered JUKEBOX"),
         Err(_) => {}
     }
     let good = held.handle.as_bytes().clone();
@@ -127,7 +127,9 @@ async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         let forged = Fh3::new(bytes.into()).ok_or_else(|| failed("a handle that is too long"))?;
         match port.read(&forged, 0, 100).await? {
             Ok(_) => evidence.exceeded(format!("a handle with bit {bit} changed is good")),
-            Err(Nfsstat3::Jukebox) => evidence.broken(format!("a handle with bit {bit} changed is put off")),
+            Err(Nfsstat3::Jukebox) => {
+                evidence.broken(format!("a handle with bit {bit} changed is answered JUKEBOX"))
+            }
             Err(_) => {}
         }
     }
