@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use layout::ec::GroupId;
 use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::all_from;
-use mds_namespace::op::prove::formers;
+use mds_namespace::op::formers::formers;
 use mds_namespace::op::seal::groups_from;
 use mds_namespace::{ExtentRecord, View, sealed};
 use mds_shard::StateView;

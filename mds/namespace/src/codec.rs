@@ -3,6 +3,7 @@
 //! Lengths are checked before a value is parsed: a value that no version wrote is an error, never a
 //! panic.
 
+mod bytes;
 mod inode;
 
 use layout::copies::{BACKUPS_MAX, Formers};
@@ -15,6 +16,7 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::store::StoreError;
 use crate::work::WorkItem;
 
+pub(crate) use self::bytes::{put_u32, put_u64, u32_at, u64_at};
 pub use self::inode::{INODE_BYTES, decode_inode, encode_inode};
 
 /// Bytes of a directory entry before its name.
@@ -240,22 +242,4 @@ fn decode_prove(value: &[u8; PROVE_BYTES]) -> Result<WorkItem, StoreError> {
             .filter(|all| !all.is_empty())
             .ok_or(StoreError::Corrupt("former servers"))?,
     })
-}
-
-pub(crate) fn put_u32(out: &mut [u8], at: usize, number: u32) {
-    out[at..at + 4].copy_from_slice(&number.to_be_bytes());
-}
-
-pub(crate) fn put_u64(out: &mut [u8], at: usize, number: u64) {
-    out[at..at + 8].copy_from_slice(&number.to_be_bytes());
-}
-
-/// Reads within an array whose length was checked against the layout.
-pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
-    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-/// Reads within an array whose length was checked against the layout.
-pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }

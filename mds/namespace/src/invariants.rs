@@ -3,6 +3,7 @@
 //! For tests and diagnosis; holds all of the store in memory. Skips the keys of the shard's
 //! protocol state.
 
+mod broken;
 mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 
 use layout::ExtentId;
 
+use crate::ExtentRecord;
 use crate::codec;
 use crate::directory;
 use crate::inode::{Content, FileType, Ino, Inode, Kind, ROOT_INO, shard_of};
@@ -20,30 +22,10 @@ use crate::store::{KEY_SPACE_END, StoreError, View};
 use crate::superblock::{self, Counters};
 use crate::unsettled;
 use crate::work::WorkItem;
-use crate::{ExtentRecord, FsError};
 use sealed::Sealed;
 
-/// A violated invariant, or an unreadable store.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// The store cannot be read.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// An invariant does not hold.
-    #[error("{subject} {number}: {what}")]
-    Invariant {
-        /// Kind of the record.
-        subject: &'static str,
-        /// Its number.
-        number: u64,
-        /// The violation.
-        what: &'static str,
-    },
-}
-
-fn ensure(holds: bool, subject: &'static str, number: u64, what: &'static str) -> Result<(), Broken> {
-    if holds { Ok(()) } else { Err(Broken::Invariant { subject, number, what }) }
-}
+pub use broken::Broken;
+use broken::ensure;
 
 /// Checks everything.
 ///
@@ -328,11 +310,5 @@ impl Census {
             }
         }
         Ok(())
-    }
-}
-
-impl From<Broken> for FsError {
-    fn from(broken: Broken) -> Self {
-        Self::Store(broken.to_string())
     }
 }

@@ -5,10 +5,12 @@
 
 pub mod access;
 pub mod access_time;
+pub mod copies;
 pub mod create;
 pub mod exclusive;
 pub mod extent;
 pub mod format;
+pub mod formers;
 pub mod hand_over;
 pub mod held;
 pub mod inline;
@@ -16,6 +18,7 @@ pub mod link;
 pub mod lookup;
 pub mod move_to_extents;
 pub mod prove;
+pub mod queue;
 pub mod readdir;
 pub mod readlink;
 pub mod reap;

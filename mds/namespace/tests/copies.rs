@@ -7,45 +7,18 @@
 
 mod fixture;
 
+use fixture::extents::{copies, given, id, record};
 use fixture::{Fs, root};
 use layout::copies::Copies;
-use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::extent::{CopyChange, all_from, allocate, change_copies, extent, fence};
-use mds_namespace::op::move_to_extents::move_to_extents;
+use layout::{Backup, EXTENT_BYTES, Epoch, ExtentId};
+use mds_namespace::op::copies::change_copies;
+use mds_namespace::op::extent::{CopyChange, all_from, allocate};
+use mds_namespace::op::queue::fence;
 use mds_namespace::op::remove::remove;
 use mds_namespace::op::setattr::set_attributes;
-use mds_namespace::op::size::{Grown, grow};
 use mds_namespace::op::{reap, work};
-use mds_namespace::{ExtentRecord, FsError, Ino, Kind, ROOT_INO, SetAttributes, WorkItem, invariants};
+use mds_namespace::{ExtentRecord, FsError, Ino, ROOT_INO, SetAttributes, WorkItem, invariants};
 use proptest::prelude::*;
-
-fn id(number: u32) -> DataServerId {
-    DataServerId(number)
-}
-
-fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
-    Copies {
-        home: id(home),
-        backups: backups.iter().map(|(server, filling)| (id(*server), *filling)).collect(),
-    }
-}
-
-/// A file of one extent on server 1, with server 2 as its backup.
-fn given() -> (Fs, ExtentId) {
-    let mut fs = Fs::new();
-    let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
-    let change = fs.inode(ino).change;
-    fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
-    let extent = ExtentId { ino, index: 0 };
-    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2)], None)).unwrap();
-    let grown = Grown { end_bytes: Some(EXTENT_BYTES), ..Grown::default() };
-    fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
-    (fs, extent)
-}
-
-fn record(fs: &Fs, of: ExtentId) -> ExtentRecord {
-    extent(&*fs.view(), of).unwrap().unwrap()
-}
 
 fn change(fs: &mut Fs, extent: ExtentId, epoch: u64, copies: Copies) -> ExtentRecord {
     let change = CopyChange { extent, epoch: Epoch(epoch), copies };
@@ -62,7 +35,7 @@ fn sound(fs: &Fs) {
 
 #[test]
 fn a_new_extent_is_whole_everywhere() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2]);
     let made = record(&fs, extent);
     assert_eq!(made.backups, [Backup { server: id(2), since: Epoch::FIRST, filling: false }]);
     assert_eq!(
@@ -80,7 +53,7 @@ fn a_new_extent_is_whole_everywhere() {
 
 #[test]
 fn a_backup_takes_the_place_of_the_home_and_the_old_one_must_forget() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2]);
     let after = change(&mut fs, extent, 1, copies(2, &[(3, true)]));
     assert_eq!((after.home, after.epoch), (id(2), Epoch(2)));
     assert_eq!(after.backups, [Backup { server: id(3), since: Epoch(2), filling: true }]);
@@ -91,7 +64,7 @@ fn a_backup_takes_the_place_of_the_home_and_the_old_one_must_forget() {
 
 #[test]
 fn what_may_lack_bytes_becomes_neither_home_nor_whole() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2]);
     let filling = change(&mut fs, extent, 1, copies(1, &[(2, false), (3, true)]));
     for wrong in [
         copies(3, &[(2, false)]),
@@ -112,7 +85,7 @@ fn what_may_lack_bytes_becomes_neither_home_nor_whole() {
 
 #[test]
 fn a_pending_cut_becomes_the_new_homes() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2]);
     let size = SetAttributes { size_bytes: Some(10), ..SetAttributes::default() };
     fs.run(|txn, now| set_attributes(txn, &root(), extent.ino, &size, false, now)).unwrap();
     let after = change(&mut fs, extent, 2, copies(2, &[]));
@@ -125,7 +98,7 @@ fn a_pending_cut_becomes_the_new_homes() {
 
 #[test]
 fn all_that_keep_a_removed_file_must_forget_it() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2]);
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     let work = fs.run(|txn, _| reap::reap(txn, extent.ino)).unwrap();
     assert_eq!(work.iter().map(|(_, item)| item.home()).collect::<Vec<_>>(), [id(1), id(2)]);
@@ -159,7 +132,7 @@ proptest! {
     /// is sound.
     #[test]
     fn no_change_loses_bytes(acts in acts()) {
-        let (mut fs, extent) = given();
+        let (mut fs, extent) = given(&[2]);
         let ino: Ino = extent.ino;
         for act in acts {
             let before = record(&fs, extent);

@@ -9,63 +9,22 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
+use fixture::extents::{change, copies, given, id, pending, record, truncate};
 use fixture::{Fs, root};
 use layout::copies::Copies;
-use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::extent::{CopyChange, allocate, change_copies, extent, fence};
+use layout::{Backup, EXTENT_BYTES, Epoch, ExtentId};
+use mds_namespace::op::extent::{CopyChange, allocate};
 use mds_namespace::op::hand_over::{hand_over, wait_no_longer};
 use mds_namespace::op::held::{Held, held, strike_off};
-use mds_namespace::op::move_to_extents::move_to_extents;
+use mds_namespace::op::queue::fence;
 use mds_namespace::op::remove::remove;
-use mds_namespace::op::setattr::set_attributes;
-use mds_namespace::op::size::{Grown, grow};
 use mds_namespace::op::{reap, work};
-use mds_namespace::{ExtentRecord, Kind, ROOT_INO, SetAttributes, WorkItem, invariants};
+use mds_namespace::{ExtentRecord, ROOT_INO, WorkItem, invariants};
 use proptest::prelude::*;
-
-fn id(number: u32) -> DataServerId {
-    DataServerId(number)
-}
-
-fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
-    let backups = backups.iter().map(|(server, filling)| (id(*server), *filling)).collect();
-    Copies { home: id(home), backups }
-}
-
-/// A file of one extent on server 1, with servers 2 and 3 as its backups.
-fn given() -> (Fs, ExtentId) {
-    let mut fs = Fs::new();
-    let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
-    let change = fs.inode(ino).change;
-    fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
-    let extent = ExtentId { ino, index: 0 };
-    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2), id(3)], None)).unwrap();
-    let grown = Grown { end_bytes: Some(EXTENT_BYTES), ..Grown::default() };
-    fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
-    (fs, extent)
-}
-
-fn record(fs: &Fs, of: ExtentId) -> ExtentRecord {
-    extent(&*fs.view(), of).unwrap().unwrap()
-}
 
 fn hand(fs: &mut Fs, extent: ExtentId, epoch: u64, copies: Copies) -> ExtentRecord {
     let change = CopyChange { extent, epoch: Epoch(epoch), copies };
     fs.run(|txn, _| hand_over(txn, &change)).unwrap().unwrap()
-}
-
-fn change(fs: &mut Fs, extent: ExtentId, copies: Copies) -> ExtentRecord {
-    let change = CopyChange { extent, epoch: record(fs, extent).epoch, copies };
-    fs.run(|txn, _| change_copies(txn, &change)).unwrap().unwrap()
-}
-
-fn pending(fs: &Fs) -> Vec<WorkItem> {
-    work::pending(&*fs.view(), 0, usize::MAX).unwrap().into_iter().map(|(_, item)| item).collect()
-}
-
-fn truncate(fs: &mut Fs, extent: ExtentId, size: u64) {
-    let size = SetAttributes { size_bytes: Some(size), ..SetAttributes::default() };
-    fs.run(|txn, now| set_attributes(txn, &root(), extent.ino, &size, false, now)).unwrap();
 }
 
 fn done(fs: &mut Fs, extent: ExtentId) -> ExtentRecord {
@@ -80,7 +39,7 @@ fn yields(extent: ExtentId, epoch: u64, keep_bytes: u64) -> WorkItem {
 
 #[test]
 fn no_handle_is_given_out_before_the_old_home_has_yielded() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false), (4, true)]));
     assert_eq!((after.home, after.epoch), (id(2), Epoch(2)));
     assert!(after.pending_work.is_some());
@@ -92,7 +51,7 @@ fn no_handle_is_given_out_before_the_old_home_has_yielded() {
 
 #[test]
 fn an_invalid_change_changes_nothing() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     let filling = change(&mut fs, extent, copies(1, &[(2, false), (3, true)]));
     for wrong in [
         copies(3, &[(2, false)]),
@@ -112,7 +71,7 @@ fn an_invalid_change_changes_nothing() {
 
 #[test]
 fn other_servers_that_leave_with_the_home_drop_the_extent() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[]));
     let gone = WorkItem::Drop { extent, home: id(3), epoch: Epoch(2) };
     assert_eq!(pending(&fs), [yields(extent, 2, EXTENT_BYTES), gone]);
@@ -120,7 +79,7 @@ fn other_servers_that_leave_with_the_home_drop_the_extent() {
 
 #[test]
 fn a_truncation_waits_for_the_new_home_to_cut() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     truncate(&mut fs, extent, 100);
     truncate(&mut fs, extent, 10);
@@ -134,7 +93,7 @@ fn a_truncation_waits_for_the_new_home_to_cut() {
 
 #[test]
 fn a_home_that_dies_before_it_yields_drops_the_extent_later() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     truncate(&mut fs, extent, 10);
     let number = record(&fs, extent).pending_work.unwrap();
@@ -149,7 +108,7 @@ fn a_home_that_dies_before_it_yields_drops_the_extent_later() {
 
 #[test]
 fn the_new_home_may_die_as_well() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     let same = record(&fs, extent);
     assert_eq!(
@@ -165,7 +124,7 @@ fn the_new_home_may_die_as_well() {
 
 #[test]
 fn a_removed_file_is_dropped_by_the_old_home_too() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     fs.run(|txn, _| reap::reap(txn, extent.ino)).unwrap();
@@ -176,7 +135,7 @@ fn a_removed_file_is_dropped_by_the_old_home_too() {
 
 #[test]
 fn what_a_server_holds_is_counted_and_its_work_deleted() {
-    let (mut fs, extent) = given();
+    let (mut fs, extent) = given(&[2, 3]);
     let of = |fs: &Fs, server| held(&*fs.view(), id(server)).unwrap();
     assert_eq!(of(&fs, 1), Held { homes: 1, backups: 0, images: 0 });
     assert_eq!(of(&fs, 3), Held { homes: 0, backups: 1, images: 0 });
@@ -229,7 +188,7 @@ proptest! {
     /// use; the fixture's invariants check `set_attributes` and the like.
     #[test]
     fn only_one_server_serves_an_extent(acts in acts()) {
-        let (mut fs, extent) = given();
+        let (mut fs, extent) = given(&[2, 3]);
         let mut serving = id(1);
         for act in acts {
             let before = record(&fs, extent);

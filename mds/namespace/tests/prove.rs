@@ -9,14 +9,17 @@ mod fixture;
 
 use std::collections::BTreeSet;
 
+use fixture::extents::{change, copies, id, pending, promised, record, truncate};
 use fixture::{Fs, root};
 use layout::copies::{Copies, Formers};
 use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::extent::{CopyChange, allocate, change_copies, extent, fence};
+use mds_namespace::op::copies::change_copies;
+use mds_namespace::op::extent::{CopyChange, allocate, extent};
+use mds_namespace::op::formers::formers;
 use mds_namespace::op::hand_over::{hand_over, wait_no_longer};
 use mds_namespace::op::held::strike_off;
 use mds_namespace::op::move_to_extents::move_to_extents;
-use mds_namespace::op::prove::formers;
+use mds_namespace::op::queue::fence;
 use mds_namespace::op::remove::remove;
 use mds_namespace::op::setattr::set_attributes;
 use mds_namespace::op::size::{Grown, grow};
@@ -24,55 +27,11 @@ use mds_namespace::op::{reap, seal, work};
 use mds_namespace::{ExtentRecord, Kind, ROOT_INO, SetAttributes, WorkItem, invariants};
 use proptest::prelude::*;
 
-fn id(number: u32) -> DataServerId {
-    DataServerId(number)
-}
-
-fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
-    let backups = backups.iter().map(|(server, filling)| (id(*server), *filling)).collect();
-    Copies { home: id(home), backups }
-}
-
-/// A file of one extent on server 1, with these backups, of which something was promised.
-fn given(backups: &[u32]) -> (Fs, ExtentId) {
-    let mut fs = Fs::new();
-    let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
-    let change = fs.inode(ino).change;
-    fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
-    let extent = ExtentId { ino, index: 0 };
-    let backups: Vec<DataServerId> = backups.iter().copied().map(id).collect();
-    fs.run(|txn, _| allocate(txn, extent, id(1), &backups, None)).unwrap();
-    fs.run(|txn, _| seal::thaw(txn, extent, id(1), 0)).unwrap();
-    let grown = Grown { end_bytes: Some(EXTENT_BYTES), ..Grown::default() };
-    fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
-    (fs, extent)
-}
-
-fn record(fs: &Fs, of: ExtentId) -> ExtentRecord {
-    extent(&*fs.view(), of).unwrap().unwrap()
-}
-
-fn change(fs: &mut Fs, extent: ExtentId, copies: Copies) -> ExtentRecord {
-    let change = CopyChange { extent, epoch: record(fs, extent).epoch, copies };
-    let after = fs.run(|txn, _| change_copies(txn, &change)).unwrap().unwrap();
-    invariants::check(&*fs.view()).unwrap();
-    after
-}
-
-fn pending(fs: &Fs) -> Vec<WorkItem> {
-    work::pending(&*fs.view(), 0, usize::MAX).unwrap().into_iter().map(|(_, item)| item).collect()
-}
-
 fn done(fs: &mut Fs, extent: ExtentId) -> ExtentRecord {
     let number = record(fs, extent).pending_work.unwrap();
     fs.run(|txn, _| work::done(txn, &[number])).unwrap();
     invariants::check(&*fs.view()).unwrap();
     record(fs, extent)
-}
-
-fn truncate(fs: &mut Fs, extent: ExtentId, size: u64) {
-    let size = SetAttributes { size_bytes: Some(size), ..SetAttributes::default() };
-    fs.run(|txn, now| set_attributes(txn, &root(), extent.ino, &size, false, now)).unwrap();
 }
 
 fn proves(extent: ExtentId, home: u32, epoch: u64, keep_bytes: u64, formers: &[u32]) -> WorkItem {
@@ -90,7 +49,7 @@ fn drops(extent: ExtentId, home: u32, epoch: u64) -> WorkItem {
 
 #[test]
 fn a_home_keeps_what_it_has_until_the_next_one_has_shown_that_it_has_it() {
-    let (mut fs, extent) = given(&[2]);
+    let (mut fs, extent) = promised(&[2]);
     let after = change(&mut fs, extent, copies(2, &[(3, true)]));
     assert!(after.pending_work.is_some(), "no handle is given out");
     assert_eq!(pending(&fs), [proves(extent, 2, 2, EXTENT_BYTES, &[1]), fences(extent, 1, 2)]);
@@ -101,7 +60,7 @@ fn a_home_keeps_what_it_has_until_the_next_one_has_shown_that_it_has_it() {
 
 #[test]
 fn a_home_that_comes_back_is_home_again_if_the_next_one_has_shown_nothing() {
-    let (mut fs, extent) = given(&[2]);
+    let (mut fs, extent) = promised(&[2]);
     let waits = change(&mut fs, extent, copies(2, &[]));
     assert_eq!(
         change(&mut fs, extent, copies(2, &[(1, true)])),
@@ -125,7 +84,7 @@ fn a_home_that_comes_back_is_home_again_if_the_next_one_has_shown_nothing() {
 
 #[test]
 fn all_that_had_everything_keep_it() {
-    let (mut fs, extent) = given(&[2, 3]);
+    let (mut fs, extent) = promised(&[2, 3]);
     change(&mut fs, extent, copies(2, &[(3, false), (4, true)]));
     let filled = change(&mut fs, extent, copies(2, &[(3, false), (4, false)]));
     assert_eq!(filled.epoch, Epoch(2), "nobody is filled by a home that has shown nothing");
@@ -146,7 +105,7 @@ fn all_that_had_everything_keep_it() {
 
 #[test]
 fn what_is_asked_for_meanwhile_is_done_when_the_home_has_shown_what_it_has() {
-    let (mut fs, extent) = given(&[2]);
+    let (mut fs, extent) = promised(&[2]);
     truncate(&mut fs, extent, 1000);
     change(&mut fs, extent, copies(2, &[]));
     assert!(
@@ -164,7 +123,7 @@ fn what_is_asked_for_meanwhile_is_done_when_the_home_has_shown_what_it_has() {
 
 #[test]
 fn former_servers_drop_a_file_that_goes() {
-    let (mut fs, extent) = given(&[2]);
+    let (mut fs, extent) = promised(&[2]);
     change(&mut fs, extent, copies(2, &[(3, true)]));
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     fs.run(|txn, _| reap::reap(txn, extent.ino)).unwrap();
@@ -176,7 +135,7 @@ fn former_servers_drop_a_file_that_goes() {
 
 #[test]
 fn one_that_is_gone_for_good_is_former_no_more() {
-    let (mut fs, extent) = given(&[2, 3]);
+    let (mut fs, extent) = promised(&[2, 3]);
     change(&mut fs, extent, copies(2, &[]));
     assert!(fs.run(|txn, _| strike_off(txn, id(1), 9)).unwrap());
     assert_eq!(pending(&fs), [proves(extent, 2, 2, EXTENT_BYTES, &[3]), fences(extent, 3, 2)]);
@@ -190,7 +149,7 @@ fn one_that_is_gone_for_good_is_former_no_more() {
 
 #[test]
 fn a_home_that_dies_while_it_hands_over_keeps_what_it_has() {
-    let (mut fs, extent) = given(&[2]);
+    let (mut fs, extent) = promised(&[2]);
     let change = CopyChange { extent, epoch: Epoch(1), copies: copies(2, &[]) };
     let yielding = fs.run(|txn, _| hand_over(txn, &change)).unwrap().unwrap();
     fs.run(|txn, _| wait_no_longer(txn, &[yielding.pending_work.unwrap()])).unwrap();
@@ -213,7 +172,7 @@ proptest! {
     /// one, is told to drop nothing, and no other one is home.
     #[test]
     fn nobody_forgets_before_a_home_has_shown_what_it_has(sets in sets()) {
-        let (mut fs, extent) = given(&[2, 3]);
+        let (mut fs, extent) = promised(&[2, 3]);
         let whole = |record: &ExtentRecord| -> BTreeSet<DataServerId> {
             let backups = record.backups.iter().filter(|one| !one.filling).map(|one| one.server);
             backups.chain([record.home]).collect()

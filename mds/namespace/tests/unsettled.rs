@@ -8,8 +8,9 @@ mod fixture;
 
 use fixture::{Fs, mode, root};
 use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::extent::{allocate, extent, fence};
+use mds_namespace::op::extent::{allocate, extent};
 use mds_namespace::op::move_to_extents::move_to_extents;
+use mds_namespace::op::queue::fence;
 use mds_namespace::op::remove::remove;
 use mds_namespace::op::setattr::set_attributes;
 use mds_namespace::op::settle::{Settlement, absorb, epochs, grant, settle, turn};

@@ -8,8 +8,8 @@
 
 use layout::ec::{ImageId, ImageRef};
 use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::Adoption;
-use mds_namespace::op::prove;
+use mds_namespace::op::copies::Adoption;
+use mds_namespace::op::formers;
 use mds_namespace::op::seal::slot_of;
 use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{ExtentRecord, View};
@@ -87,9 +87,7 @@ fn adoption(
     if let Some(image) = images.images.first().filter(|_| rests) {
         // A restart costs less, and until then its readers serve it.
         let is_gone = |id| dead_long(server, id, now_ms);
-        if all(&is_gone)
-            && prove::formers(view, record).ok()?.is_none_or(|formers| formers.iter().all(is_gone))
-        {
+        if all(&is_gone) && formers::formers(view, record).ok()?.is_none_or(|them| them.iter().all(is_gone)) {
             return heir(server, view, record, image.image, image.group).map(whole_set_of);
         }
         return None;

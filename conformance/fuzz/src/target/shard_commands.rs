@@ -9,7 +9,7 @@
 use layout::copies::Copies;
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId, Iomode};
-use mds_namespace::op::extent::Adoption;
+use mds_namespace::op::copies::Adoption;
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::draft::{Part, Write};

@@ -3,7 +3,7 @@
 //! A new file has six of 24: an inode should cost the space of what it has, not of what it might
 //! have (docs/formats/namespace.md).
 
-use super::{put_u32, put_u64, u32_at, u64_at};
+use super::bytes::{put_u32, put_u64, u32_at, u64_at};
 use crate::inode::{Content, FileType, Ino, Inode, Kind, MODE_MASK, Timestamp};
 use crate::store::StoreError;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use layout::ExtentId;
 use layout::ec::{Group, GroupId, ImageId};
 
-use super::{Broken, ensure};
+use super::broken::{Broken, ensure};
 use crate::ExtentRecord;
 use crate::keys;
 use crate::op::seal::{decode_group, slot_of};

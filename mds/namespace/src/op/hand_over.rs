@@ -9,8 +9,9 @@
 use layout::EXTENT_BYTES;
 use layout::copies::Formers;
 
-use crate::op::extent::{self, Action, CopyChange};
+use crate::op::extent::{self, CopyChange};
 use crate::op::prove;
+use crate::op::queue::{Action, queue_work};
 use crate::store::Txn;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
@@ -31,7 +32,7 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
     };
     let old = before.home;
     let asked = Action::Yield { by: old, keep_bytes: EXTENT_BYTES };
-    let after = extent::queue(txn, after, asked)?.record;
+    let after = queue_work(txn, after, asked)?.record;
     let others = ExtentRecord { home: after.home, ..before };
     extent::dismiss(txn, &others, &after)?;
     Ok(Some(after))

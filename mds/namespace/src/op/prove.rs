@@ -1,4 +1,4 @@
-//! A new home shows what it has before anybody forgets it.
+//! A new home proves what it has before a former server drops its copy.
 //!
 //! A backup that takes the place of a home may have lost its disk a moment before. So those that
 //! held everything when the home last had shown what it has, and left the set since, are *former*
@@ -16,30 +16,13 @@ use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 
 use crate::codec;
 use crate::keys;
-use crate::op::extent::{self, Action};
+use crate::op::extent;
+use crate::op::queue::{Action, queue_work};
 use crate::op::work;
-use crate::store::{Txn, View};
+use crate::store::Txn;
 use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
-
-/// Who keeps what it has of an extent until its home has shown what that has; `None` if the home is
-/// to show nothing.
-///
-/// # Errors
-/// [`FsError::Store`].
-pub fn formers(view: &dyn View, record: &ExtentRecord) -> Result<Option<Formers>, FsError> {
-    let item = extent::unfinished(view, record)?;
-    Ok(Some(named(item.as_ref())).filter(|formers| !formers.is_empty()))
-}
-
-/// The former servers that an item of work names.
-pub(super) fn named(item: Option<&WorkItem>) -> Formers {
-    match item {
-        Some(WorkItem::Prove { formers, .. }) => *formers,
-        Some(_) | None => Formers::default(),
-    }
-}
 
 /// Whether the home is to show what it has once the copies of an extent have changed so.
 pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &ExtentRecord) -> bool {
@@ -72,7 +55,7 @@ pub(super) fn change(
     let Some(formers) = Formers::new(left).filter(|formers| counts && !formers.is_empty()) else {
         return Ok(before);
     };
-    let after = extent::queue(txn, after, Action::Prove { keep_bytes: EXTENT_BYTES, formers })?.record;
+    let after = queue_work(txn, after, Action::Prove { keep_bytes: EXTENT_BYTES, formers })?.record;
     for server in formers.iter().filter(|server| !were.contains(*server)) {
         fence_at(txn, after.extent, server, after.epoch)?;
     }
@@ -100,13 +83,8 @@ pub(super) fn instead_of_yield(
     txn.delete(&keys::work(number))?;
     record.pending_work = None;
     let formers = Formers::new([old]).expect("one is not too many");
-    let record = extent::queue(txn, record, Action::Prove { keep_bytes, formers })?.record;
+    let record = queue_work(txn, record, Action::Prove { keep_bytes, formers })?.record;
     fence_at(txn, record.extent, old, record.epoch)
-}
-
-/// Has former servers forget an extent.
-pub(super) fn dismiss(txn: &mut dyn Txn, record: &ExtentRecord, formers: Formers) -> Result<(), FsError> {
-    formers.iter().try_for_each(|server| extent::drop_at(txn, record.extent, server, record.epoch))
 }
 
 /// A former server is gone for good: it is former no more, and a home beside which there was no

@@ -12,7 +12,8 @@ use crate::codec;
 use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
-use crate::op::extent::{self, Action};
+use crate::op::extent;
+use crate::op::queue::{Action, queue_work};
 use crate::op::{seal, settle};
 use crate::store::{StoreError, Txn, View};
 use crate::superblock;
@@ -35,7 +36,7 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
     let mut work = Vec::new();
     for record in extent::extents(txn, ino, 0, usize::MAX)? {
         let id = record.extent;
-        let queued = extent::queue(txn, record, Action::Drop)?;
+        let queued = queue_work(txn, record, Action::Drop)?;
         txn.delete(&keys::extent(id))?;
         seal::forget(txn, id)?;
         let epoch = queued.record.epoch;

@@ -12,7 +12,8 @@ use layout::EXTENT_BYTES;
 use crate::inode::{Caller, Content, Ino, Inode, Timestamp};
 use crate::inode_table;
 use crate::limits::FILE_BYTES_MAX;
-use crate::op::extent::{self, Action};
+use crate::op::extent;
+use crate::op::queue::{Action, queue_work};
 use crate::op::{inline, settle};
 use crate::store::{Txn, View};
 use crate::work::{Truncation, WorkItem};
@@ -68,7 +69,7 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
         if seems_cut && is_being_cut(txn, &record, keep_bytes)? {
             continue;
         }
-        let queued = extent::queue(txn, record, Action::Cut { keep_bytes, fences: false })?;
+        let queued = queue_work(txn, record, Action::Cut { keep_bytes, fences: false })?;
         match queued.action.keep_bytes() {
             0 => truncation.dropped.push((queued.number, queued.record)),
             keep_bytes => truncation.cut = Some((queued.number, queued.record, keep_bytes)),

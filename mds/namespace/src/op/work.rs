@@ -7,7 +7,7 @@ use layout::EXTENT_BYTES;
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
-use crate::op::{prove, seal};
+use crate::op::{formers, seal};
 use crate::store::{self, StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -41,7 +41,7 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
             && record.pending_work == Some(number)
         {
             record.pending_work = rest(txn, &record, &item)?;
-            prove::dismiss(txn, &record, prove::named(Some(&item)))?;
+            formers::dismiss(txn, &record, formers::named(Some(&item)))?;
             extent::put(txn, &record)?;
             // docs/protocol/seal.md §7: earlier images cannot be read any more.
             if let WorkItem::Cut { keep_bytes: 0, .. }

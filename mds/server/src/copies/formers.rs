@@ -16,7 +16,7 @@ pub(crate) fn formers_of(server: &Server, records: &[ExtentRecord]) -> Option<BT
     let view = server.view().ok()?;
     let mut all = BTreeMap::new();
     for record in records.iter().filter(|record| record.pending_work.is_some()) {
-        if let Some(formers) = op::prove::formers(view.namespace(), record).ok()? {
+        if let Some(formers) = op::formers::formers(view.namespace(), record).ok()? {
             all.insert(record.extent, formers);
         }
     }

@@ -6,7 +6,9 @@ use layout::ec::Profile;
 use layout::{DataServerId, Epoch, ExtentId, FILE_BYTES_MAX};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
-use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
+use mds_namespace::op::{
+    copies, extent, format as format_op, inline, move_to_extents as move_op, queue, work,
+};
 use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
 use super::{governor, layout as layouts, table};
@@ -89,7 +91,7 @@ pub(super) fn change_copies(txn: &mut dyn Txn, asked: &ChangeCopies) -> Result<O
     let mut records = Vec::with_capacity(asked.changes.len());
     for change in &asked.changes {
         all_known(txn, change.copies.servers())?;
-        records.push(extent::change_copies(txn, change)?.map(told));
+        records.push(copies::change_copies(txn, change)?.map(told));
     }
     Ok(Outcome::Copies(records))
 }
@@ -134,7 +136,7 @@ pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, 
 }
 
 pub(super) fn fence(txn: &mut dyn Txn, asked: &Fence) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Extent(told(extent::fence(txn, asked.extent)?)))
+    Ok(Outcome::Extent(told(queue::fence(txn, asked.extent)?)))
 }
 
 /// Raises the epochs of all extents of a file: somebody who could write there no longer may.
@@ -142,7 +144,7 @@ pub(super) fn fence_file(txn: &mut dyn Txn, ino: u64) -> Result<(), Refusal> {
     let extents: Vec<ExtentId> =
         extent::extents(txn, ino, 0, usize::MAX)?.into_iter().map(|record| record.extent).collect();
     for id in extents {
-        extent::fence(txn, id)?;
+        queue::fence(txn, id)?;
     }
     Ok(())
 }

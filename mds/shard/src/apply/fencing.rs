@@ -10,7 +10,7 @@
 //! Spec: docs/protocol/admin.md §8; docs/formats/state.md.
 
 use layout::ExtentId;
-use mds_namespace::op::extent;
+use mds_namespace::op::{extent, queue};
 use mds_namespace::{FsError, Ino, StoreError, Txn, View, store};
 
 use super::{admin, layout as layouts, table};
@@ -83,7 +83,7 @@ fn fence_any(txn: &mut dyn Txn, from: ExtentId) -> Result<FencedExports, Refusal
     let is_full = records.len() == FENCE_EXTENTS_MAX;
     let next = records.last().filter(|_| is_full).map(|record| after(record.extent));
     for record in &records {
-        extent::fence(txn, record.extent)?;
+        queue::fence(txn, record.extent)?;
     }
     Ok(FencedExports { extents: count(records.len()), next })
 }
@@ -104,7 +104,7 @@ fn fence_handed(txn: &mut dyn Txn, asked: &FenceExports) -> Result<FencedExports
         }
         let records = extent::extents(txn, ino, begins, room)?;
         for record in &records {
-            extent::fence(txn, record.extent)?;
+            queue::fence(txn, record.extent)?;
         }
         fenced += records.len();
         match records.last() {

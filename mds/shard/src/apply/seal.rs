@@ -4,7 +4,7 @@
 
 use ::layout::DataServerId;
 use ::layout::ec::{Group, GroupId, ImageId};
-use mds_namespace::op::{extent, seal};
+use mds_namespace::op::{copies, seal};
 use mds_namespace::{FsError, Txn};
 
 use super::data::{all_known, told};
@@ -53,7 +53,7 @@ pub(super) fn adopt(txn: &mut dyn Txn, asked: &AdoptExtents) -> Result<Outcome, 
     let mut records = Vec::with_capacity(asked.adoptions.len());
     for adoption in &asked.adoptions {
         all_known(txn, [adoption.home])?;
-        records.push(extent::adopt(txn, adoption)?.map(told));
+        records.push(copies::adopt(txn, adoption)?.map(told));
     }
     Ok(Outcome::Copies(records))
 }

@@ -4,7 +4,7 @@
 //! Spec: docs/protocol/seal.md §2, §3, §6, §8, §9.
 
 use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::Adoption;
+use mds_namespace::op::copies::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use serde::{Deserialize, Serialize};
 

@@ -4,8 +4,9 @@
 
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId};
-use mds_namespace::op::extent::{allocate, fence};
+use mds_namespace::op::extent::allocate;
 use mds_namespace::op::format::{Root, format};
+use mds_namespace::op::queue::fence;
 use mds_namespace::op::seal::{SealedAs, make_group, rehome, take_group, use_image};
 use mds_namespace::op::{create, move_to_extents, work};
 use mds_namespace::store::mem::MemStore;

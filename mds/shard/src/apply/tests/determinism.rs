@@ -2,7 +2,8 @@
 
 use ::layout::copies::Copies;
 use mds_namespace::SetAttributes;
-use mds_namespace::op::extent::{Adoption, CopyChange};
+use mds_namespace::op::copies::Adoption;
+use mds_namespace::op::extent::CopyChange;
 use proptest::prelude::*;
 
 use super::*;

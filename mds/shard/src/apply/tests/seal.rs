@@ -2,7 +2,7 @@
 
 use ::layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use ::layout::{DataServerId, Epoch, ExtentId};
-use mds_namespace::op::extent::Adoption;
+use mds_namespace::op::copies::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::{FsError, invariants, sealed};
 
