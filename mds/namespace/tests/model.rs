@@ -273,7 +273,9 @@ fn perform(fs: &mut Fs, file: &mut File, act: &Act) {
                 file.size_bytes = file.size_bytes.max(end_bytes);
             }
         }
-        Act::Fence(index) => drop(fs.run(|txn, _| queue::fence(txn, ExtentId { ino, index }))),
+        Act::Fence(index) => {
+            drop(fs.run(|txn, _| mds_namespace::op::queue::fence(txn, ExtentId { ino, index })))
+        }
         Act::WorkDone(items_max) => {
             let items = work::pending(&*fs.view(), 0, items_max).unwrap();
             let numbers: Vec<u64> = items.iter().map(|(number, _)| *number).collect();

@@ -13,18 +13,14 @@ use fixture::extents::{change, copies, id, pending, promised, record, truncate};
 use fixture::{Fs, root};
 use layout::copies::{Copies, Formers};
 use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::copies::change_copies;
-use mds_namespace::op::extent::{CopyChange, allocate, extent};
+use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::formers::formers;
 use mds_namespace::op::hand_over::{hand_over, wait_no_longer};
 use mds_namespace::op::held::strike_off;
-use mds_namespace::op::move_to_extents::move_to_extents;
 use mds_namespace::op::queue::fence;
 use mds_namespace::op::remove::remove;
-use mds_namespace::op::setattr::set_attributes;
-use mds_namespace::op::size::{Grown, grow};
-use mds_namespace::op::{reap, seal, work};
-use mds_namespace::{ExtentRecord, Kind, ROOT_INO, SetAttributes, WorkItem, invariants};
+use mds_namespace::op::{reap, work};
+use mds_namespace::{ExtentRecord, ROOT_INO, WorkItem, invariants};
 use proptest::prelude::*;
 
 fn done(fs: &mut Fs, extent: ExtentId) -> ExtentRecord {

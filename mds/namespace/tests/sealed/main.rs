@@ -25,7 +25,6 @@ use mds_namespace::op::size::{Grown, grow};
 use mds_namespace::op::{reap, work};
 use mds_namespace::sealed::{self, Place, group, images};
 use mds_namespace::{FsError, Kind, ROOT_INO, SetAttributes, WorkItem};
-use proptest::prelude::*;
 
 fn id(number: u32) -> DataServerId {
     DataServerId(number)
