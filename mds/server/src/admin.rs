@@ -22,7 +22,6 @@ use wire_nfs::control::admin::{
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported};
 
-use crate::leading::{check_leading, refusal_of};
 use crate::server::Server;
 use crate::{balance, handle_keys, report};
 
@@ -78,7 +77,7 @@ async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
                 return Ok(Ruling { done: true, words });
             }
             Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
-            Err(error) => return Err(refusal_of(server, error)),
+            Err(error) => return Err(server.refusal_of(error)),
         }
     }
 }
@@ -113,7 +112,7 @@ pub(crate) async fn drain(server: &Server, ask: DrainServer) -> Result<Ruling, R
             )));
         }
         Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
-        Err(error) => return Err(refusal_of(server, error)),
+        Err(error) => return Err(server.refusal_of(error)),
     };
     tracing::info!(server = id.0, drain, "an administrator changed whether a data server is drained");
     server.data_servers.set_draining(id, drain);
@@ -195,7 +194,7 @@ pub(crate) async fn forget_replaced(server: &Server) {
 
 /// Refuses unless this node leads and has begun the leases of data servers.
 fn may_ask(server: &Server) -> Result<(), Refusal> {
-    check_leading(server)?;
+    server.check_leading()?;
     let begun = server.shards.leading_term() == Some(server.data_servers.term());
     if begun { Ok(()) } else { Err(Refusal::Busy) }
 }

@@ -17,7 +17,6 @@ use mds_shard::command::seal::AdoptExtents;
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 
-use crate::data_servers::death::dead_long;
 use crate::seal::answer::image_ref;
 use crate::server::Server;
 
@@ -86,7 +85,7 @@ fn adoption(
     let rests = images.at_rest().is_some() || record.pending_work.is_some();
     if let Some(image) = images.images.first().filter(|_| rests) {
         // A restart costs less, and until then its readers serve it.
-        let is_gone = |id| dead_long(server, id, now_ms);
+        let is_gone = |id| server.data_servers.is_dead_for_long(id, now_ms);
         if all(&is_gone) && formers::formers(view, record).ok()?.is_none_or(|them| them.iter().all(is_gone)) {
             return heir(server, view, record, image.image, image.group).map(whole_set_of);
         }

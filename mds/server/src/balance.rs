@@ -7,7 +7,6 @@
 //!
 //! Spec: docs/protocol/admin.md §6.
 
-mod done;
 mod holders;
 mod look;
 mod memory;
@@ -27,7 +26,6 @@ use crate::limits::{
 use crate::report::BalanceStatus;
 use crate::seal::{is_gone, remake};
 use crate::server::Server;
-use done::done;
 use holders::holders;
 pub(crate) use memory::{Balancing, ImageMove};
 use memory::{Plan, State};
@@ -115,7 +113,8 @@ async fn step(server: &Arc<Server>) {
     };
     if let Some((begun, follow)) = begun {
         let held = server.sealing.held.lock().clone();
-        let differs = BALANCE_BEGIN_PERMILLE < difference_permille(&holders(server, &held));
+        let differs =
+            BALANCE_BEGIN_PERMILLE < difference_permille(&holders(&server.data_servers, &held, now_ms));
         let found = if begun || follow || differs {
             look::scan_all(server, begun).await
         } else {
@@ -196,7 +195,10 @@ async fn move_image(server: Arc<Server>, one: ImageMove) {
     {
         let mut state = server.balancing.state.lock();
         state.images = state.images.saturating_sub(1);
-        done(&server, &mut state, one.bytes, moved);
+        state.end_move(one.bytes, moved, server.now_ms());
+        if moved {
+            server.metrics.balanced(one.bytes);
+        }
         if let Some(follow) = follow {
             state.plan.sets.push_front(follow);
         }

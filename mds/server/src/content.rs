@@ -15,6 +15,7 @@ use mds_shard::{Command, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::context::Context;
+use crate::copies::formers::formers;
 use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WAIT_MS_MAX};
 use crate::seal::readers;
 use crate::server::Server;
@@ -343,7 +344,7 @@ pub(crate) async fn move_to_extents(
 /// show up when the file grows.
 async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
     if drain::is_yielding(server.view()?.namespace(), record)
-        || !crate::copies::formers::formers(server, record).is_empty()
+        || server.view().is_ok_and(|view| !formers(&view, record).is_empty())
     {
         return Err(Nfsstat4::Delay);
     }

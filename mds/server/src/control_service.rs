@@ -34,7 +34,6 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::{Known, readable};
-use crate::leading::check_leading;
 use crate::server::Server;
 use crate::{admin, copies, holders, marks, probe, seal, work};
 
@@ -363,13 +362,13 @@ fn is_known(server: &Server, id: DataServerId) -> bool {
 }
 
 async fn copies(server: &Server, peer: &Peer, ask: &AskCopies) -> Result<CopySet, Refusal> {
-    check_leading(server)?;
+    server.check_leading()?;
     bound::check(server, peer, ask.server)?;
     copies::hear(server, ask).await
 }
 
 async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Result<Renewed, Refusal> {
-    check_leading(server)?;
+    server.check_leading()?;
     bound::check(server, peer, beat.server)?;
     if !beat.failure.is_empty() {
         return failed(server, beat);
@@ -416,7 +415,7 @@ fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
 
 /// A data server's clock is a witness, whatever it shows; what is answered is the time that counts.
 fn clock(server: &Server, peer: &Peer, ask: &AskClock) -> Result<ClockTold, Refusal> {
-    check_leading(server)?;
+    server.check_leading()?;
     bound::check(server, peer, ask.server)?;
     if let Some(node) = server.shards.node()
         && server.data_servers.one(DataServerId(ask.server)).is_some()

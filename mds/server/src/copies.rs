@@ -9,7 +9,6 @@
 
 pub(crate) mod formers;
 mod memory;
-pub(crate) mod recall;
 mod set;
 
 use layout::copies::{Wish, plan};
@@ -33,7 +32,11 @@ pub(crate) use set::set_of;
 /// How often a request that waits looks again, whoever wakes it.
 const LOOK_MS: u64 = 100;
 
-fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
+/// The record of an extent; `None` if its file is gone.
+///
+/// # Errors
+/// The store's, DELAY if this node cannot read now.
+pub(crate) fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
     op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
 }
 
@@ -61,7 +64,7 @@ async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<Exte
         let up = |id: DataServerId| id != record.home && servers.is_up(id, now_ms);
         // One of which nothing was promised is given to any server once its own are surely dead.
         let heir = record.backups.iter().any(|one| !one.filling && up(one.server))
-            || formers::formers(server, &record).iter().any(up)
+            || server.view().is_ok_and(|view| formers::formers(&view, &record).iter().any(up))
             || (record.unpromised && servers.all().iter().any(|(id, _)| up(*id)));
         let waits = if usable { record.pending_work.is_some() } else { heir };
         if !waits || deadline_ms <= now_ms {
@@ -127,7 +130,8 @@ pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Re
         return Err(Refusal::NotHome);
     }
     let proving =
-        crate::copies::formers::formers_of(server, std::slice::from_ref(&record)).ok_or(Refusal::Busy)?;
+        formers::formers_of(&server.view().map_err(|_| Refusal::Busy)?, std::slice::from_ref(&record))
+            .ok_or(Refusal::Busy)?;
     if record.home.0 == ask.server && !proving.is_empty() {
         return Err(Refusal::Busy);
     }

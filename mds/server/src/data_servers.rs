@@ -6,7 +6,6 @@
 //!
 //! Spec: docs/protocol/control.md §2.
 
-pub(crate) mod death;
 mod disk;
 mod failure;
 pub(crate) mod from_log;

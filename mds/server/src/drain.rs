@@ -20,7 +20,6 @@ use mds_shard::command::admin::{HandOver, WaitNoLonger};
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 
-use crate::copies::recall::recall;
 use crate::limits::{DRAIN_FILLS_MAX, HAND_OVER_RECALL_MS_MAX, HAND_OVERS_MAX};
 use crate::server::Server;
 use crate::{prove, work};
@@ -161,7 +160,7 @@ impl Drop for Moving {
 async fn run(moving: Moving, changes: Vec<CopyChange>) {
     let server = &moving.server;
     let files: BTreeSet<u64> = changes.iter().map(|change| change.extent.ino).collect();
-    recall(server, files.clone()).await;
+    server.recall_files(files.clone()).await;
     given_back(server, &files).await;
     if server.shards.leading_term() != Some(server.data_servers.term()) {
         return;
@@ -187,7 +186,7 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
         server.work.wake();
     }
     // Whoever kept its layout through all that holds refused handles.
-    recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;
+    server.recall_files(changed.iter().map(|record| record.extent.ino).collect()).await;
 }
 
 /// Those of which the next home has shown what it is to serve: the others stay where they are.

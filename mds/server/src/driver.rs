@@ -195,7 +195,10 @@ impl MetadataServer {
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
         govern(&server).await?;
         until_whole(&env, server.shards.first()).await?;
-        from_log::put_known(&server, &config.cluster_keys).map_err(|e| StartError::Store(e.to_string()))?;
+        let view = server.shards.view_anyway().map_err(|e| StartError::Store(e.to_string()))?;
+        from_log::put_known(&server.data_servers, &view, &server.env, &config.cluster_keys)
+            .map_err(|e| StartError::Store(e.to_string()))?;
+        drop(view);
         cluster_exports::prepare_exports(&server).await?;
         let nfs = listen(
             &server.env,
@@ -231,7 +234,7 @@ impl MetadataServer {
             tokio::spawn(cluster_exports::log_differences(Arc::clone(&server))),
             tokio::spawn(export_fence::drive_fences(Arc::clone(&server))),
             tokio::spawn(handle_keys::drive_rotation(Arc::clone(&server))),
-            tokio::spawn(pauses::log_pauses(Arc::clone(&server))),
+            tokio::spawn(pauses::log_pauses(server.env.clock.clone(), Arc::clone(&server.machine_clock))),
             tokio::spawn(room_watch::drive_space(Arc::clone(&server), config.dir.clone())),
         ];
         Ok(Self { server, nfs, control, tasks, keys: config.cluster_keys, thread: None })

@@ -14,7 +14,6 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::export::{Export, Exports};
 use crate::handle::{ExportId, FileHandle};
-use crate::server::Server;
 use crate::status;
 
 /// The handle of PUTROOTFH: that of the export of `/`, or of the pseudo tree for a client that may
@@ -22,11 +21,10 @@ use crate::status;
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn root(server: &Server, view: &StateView, peer: SocketAddr) -> Result<FileHandle, Nfsstat4> {
-    let exports = server.exports();
+pub(crate) fn root(exports: &Exports, view: &StateView, peer: SocketAddr) -> Result<FileHandle, Nfsstat4> {
     let of_root = exports.at_path(&[]);
     let may_use_another = exports.iter().any(|(_, export)| may_use(export, peer));
-    let export = of_root.filter(|id| admits(&exports, *id, peer) || !may_use_another);
+    let export = of_root.filter(|id| admits(exports, *id, peer) || !may_use_another);
     let inode = view.inode(ROOT_INO).map_err(|e| status::of_refusal(&e))?;
     let export = export.unwrap_or(ExportId::PSEUDO);
     Ok(FileHandle { export, generation: inode.generation, ino: inode.ino })
@@ -37,27 +35,26 @@ pub(crate) fn root(server: &Server, view: &StateView, peer: SocketAddr) -> Resul
 /// # Errors
 /// NOENT for a name of the pseudo tree that leads nowhere, and the store's.
 pub(crate) fn step_down(
-    server: &Server,
+    exports: &Exports,
     view: &StateView,
     peer: SocketAddr,
     directory: FileHandle,
     child: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
     let at = |export| FileHandle { export, generation: child.generation, ino: child.ino };
-    let exports = server.exports();
-    if only_root(&exports) {
+    if only_root(exports) {
         return Ok(at(directory.export));
     }
-    let mut places = places(&exports, view);
+    let mut places = places(exports, view);
     places.retain(|place| place.ino == child.ino);
     let own = places.iter().find(|place| place.is_root).map(|place| place.leads_to);
     if directory.export != ExportId::PSEUDO {
         return Ok(at(own.unwrap_or(directory.export)));
     }
     // An export that this client may not use does not block the way to those that it may.
-    let is_on_the_way = places.iter().any(|place| admits(&exports, place.leads_to, peer));
+    let is_on_the_way = places.iter().any(|place| admits(exports, place.leads_to, peer));
     match own {
-        Some(export) if admits(&exports, export, peer) || !is_on_the_way => Ok(at(export)),
+        Some(export) if admits(exports, export, peer) || !is_on_the_way => Ok(at(export)),
         Some(_) | None if is_on_the_way => Ok(at(ExportId::PSEUDO)),
         Some(_) | None => Err(Nfsstat4::Noent),
     }
@@ -69,7 +66,7 @@ pub(crate) fn step_down(
 /// NOENT above the root, and for a directory that is no longer in its handle's export; STALE if the
 /// parent is gone.
 pub(crate) fn step_up(
-    server: &Server,
+    exports: &Exports,
     view: &StateView,
     peer: SocketAddr,
     directory: FileHandle,
@@ -80,11 +77,10 @@ pub(crate) fn step_up(
     }
     let parent = view.inode(inode.parent).map_err(|e| status::of_refusal(&e))?;
     let at = |export| FileHandle { export, generation: parent.generation, ino: parent.ino };
-    let exports = server.exports();
-    if only_root(&exports) {
+    if only_root(exports) {
         return Ok(at(directory.export));
     }
-    let places = places(&exports, view);
+    let places = places(exports, view);
     if directory.export != ExportId::PSEUDO {
         let is_own = |place: &&Place| place.is_root && place.leads_to == directory.export;
         let own = places.iter().find(is_own).ok_or(Nfsstat4::Noent)?;
@@ -100,7 +96,7 @@ pub(crate) fn step_up(
     let mut ino = parent.ino;
     loop {
         let root = places.iter().find(|place| place.ino == ino && place.is_root).map(|place| place.leads_to);
-        if let Some(export) = root.filter(|export| admits(&exports, *export, peer)) {
+        if let Some(export) = root.filter(|export| admits(exports, *export, peer)) {
             return Ok(at(export));
         }
         if ino == ROOT_INO {
@@ -129,29 +125,32 @@ fn is_below(view: &StateView, top: Ino, directory: &Inode) -> Result<bool, Nfsst
 /// # Errors
 /// ACCESS, and the store's.
 pub(crate) fn check_no_export(
-    server: &Server,
+    exports: &Exports,
     view: &StateView,
     directory: Ino,
     name: &[u8],
 ) -> Result<(), Nfsstat4> {
-    let exports = server.exports();
-    if only_root(&exports) {
+    if only_root(exports) {
         return Ok(());
     }
     // The operation checks whether the caller may look up the name.
     let found = op::lookup::find(view.namespace(), &Caller::default(), directory, name);
     let Some(inode) = found.ok().flatten().filter(Inode::is_directory) else { return Ok(()) };
-    let leads = places(&exports, view).iter().any(|place| place.ino == inode.ino);
+    let leads = places(exports, view).iter().any(|place| place.ino == inode.ino);
     if leads { Err(Nfsstat4::Access) } else { Ok(()) }
 }
 
 /// True if a READDIR of this directory may show the entry.
-pub(crate) fn visible(server: &Server, view: &StateView, peer: SocketAddr, directory: FileHandle) -> Visible {
-    let exports = server.exports();
-    if directory.export != ExportId::PSEUDO || only_root(&exports) {
+pub(crate) fn visible(
+    exports: &Exports,
+    view: &StateView,
+    peer: SocketAddr,
+    directory: FileHandle,
+) -> Visible {
+    if directory.export != ExportId::PSEUDO || only_root(exports) {
         return Visible::All;
     }
-    let mut places = places(&exports, view);
+    let mut places = places(exports, view);
     // The port does not count: a refused export is easier to understand than a missing one.
     let shows = |id| exports.option(id).is_some_and(|export| export.admits(peer.ip()));
     places.retain(|place| shows(place.leads_to));

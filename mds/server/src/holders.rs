@@ -84,7 +84,7 @@ fn is_of(name: &HolderName, client: u64, layout: &LayoutRecord) -> bool {
 /// # Errors
 /// `NotLeader`.
 pub(crate) fn admitted(server: &Server) -> Result<Admitted, Refusal> {
-    crate::leading::check_leading(server)?;
+    server.check_leading()?;
     let exports = server.exports();
     let admitted = exports.iter().map(|(id, export)| AdmittedBy {
         export: u32::from(id.0),

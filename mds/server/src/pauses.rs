@@ -6,15 +6,17 @@
 
 use std::sync::Arc;
 
-use crate::limits::PAUSE_LOOK_MS;
-use crate::server::Server;
+use env::Clock;
 
-/// Checks for pauses, for as long as the server lives.
-pub(crate) async fn log_pauses(server: Arc<Server>) {
-    let mut known_ms = paused_ms(&server);
+use crate::limits::PAUSE_LOOK_MS;
+
+/// Checks for pauses, for as long as the server lives. `awake` stands still while this process does not
+/// run, `machine` does not.
+pub(crate) async fn log_pauses(awake: Arc<dyn Clock>, machine: Arc<dyn Clock>) {
+    let mut known_ms = paused_ms(&*awake, &*machine);
     loop {
-        server.machine_clock.sleep_ms(PAUSE_LOOK_MS).await;
-        let paused_ms = paused_ms(&server);
+        machine.sleep_ms(PAUSE_LOOK_MS).await;
+        let paused_ms = paused_ms(&*awake, &*machine);
         let pause_ms = paused_ms.saturating_sub(known_ms);
         if 0 < pause_ms {
             tracing::warn!(
@@ -27,8 +29,8 @@ pub(crate) async fn log_pauses(server: Arc<Server>) {
 }
 
 /// Total pauses so far, milliseconds.
-fn paused_ms(server: &Server) -> u64 {
-    let awake_ns = server.env.clock.monotonic_ns();
+fn paused_ms(awake: &dyn Clock, machine: &dyn Clock) -> u64 {
+    let awake_ns = awake.monotonic_ns();
     // A pause between the two readings shows at the next check.
-    server.machine_clock.monotonic_ns().saturating_sub(awake_ns) / 1_000_000
+    machine.monotonic_ns().saturating_sub(awake_ns) / 1_000_000
 }

@@ -11,7 +11,10 @@
 mod table;
 
 use env_transport::LogRate;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use futures_util::future::join_all;
 
 use layout::Iomode;
 use mds_namespace::{Ino, op};
@@ -48,6 +51,17 @@ impl Server {
         if others {
             self.recall(LayoutRecall { ino, iomode: Some(Iomode::ReadWrite), except_client }).await;
         }
+    }
+
+    /// Recalls the layouts of files whose extents get another home: these name a data server that is
+    /// dead or about to yield. Done before the requests that wait for new layouts are woken.
+    pub(crate) async fn recall_files(self: &Arc<Self>, files: BTreeSet<Ino>) {
+        let recalls = files.into_iter().filter_map(|ino| {
+            let held = self.view().ok()?.layouts_of(ino).ok()?;
+            let what = LayoutRecall { ino, iomode: None, except_client: None };
+            (!held.is_empty()).then(|| self.recall(what))
+        });
+        join_all(recalls).await;
     }
 
     /// A client asked for a layout of which the log says that it is recalled from it, and was
@@ -106,7 +120,10 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
     // and no later, or the next recall would not be followed.
     server.recalls.end(recall.client, ino);
     if revoked {
-        revocation::note_revoked(&server, recall.client, recall.stateid.other);
+        if let Ok(Ok(Some(stored))) = server.view().map(|view| view.client(recall.client)) {
+            let (parts, other) = ((&server.front, &server.revoked), recall.stateid.other);
+            revocation::note_revoked(parts, &stored.record, other, server.now_ms());
+        }
         fence_file(&server, ino).await;
     }
 }

@@ -19,9 +19,7 @@ use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 use wire_nfs::control::Keyring;
 
-use crate::copies::recall::recall;
 use crate::copies::{Tally, set_of};
-use crate::data_servers::death::dead_long;
 use crate::data_servers::from_log;
 use crate::drain::{self, Draining};
 use crate::limits::{COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
@@ -65,8 +63,14 @@ pub(crate) async fn drive(server: Arc<Server>, keys: Keyring) {
         let now_ms = server.now_ms();
         if server.data_servers.begin_to_lead(term, now_ms) {
             // Servers may have come, or moved, while another node led.
-            if let Err(error) = from_log::put_known(&server, &keys) {
-                tracing::error!(%error, "data servers cannot be read from the store");
+            match server.shards.view_anyway() {
+                Ok(view) => {
+                    let table = &server.data_servers;
+                    if let Err(error) = from_log::put_known(table, &view, &server.env, &keys) {
+                        tracing::error!(%error, "data servers cannot be read from the store");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the store cannot be read"),
             }
             known = Standing::default();
         }
@@ -87,7 +91,7 @@ pub(crate) async fn drive(server: Arc<Server>, keys: Keyring) {
 fn standing(server: &Server, now_ms: u64) -> Standing {
     let draining = server.data_servers.draining();
     let one = |place: &Place| {
-        let long = dead_long(server, place.id, now_ms);
+        let long = server.data_servers.is_dead_for_long(place.id, now_ms);
         (place.id, [place.up, place.dead, long, place.fit, draining.contains(&place.id)])
     };
     Standing { servers: server.data_servers.places(now_ms).iter().map(one).collect() }
@@ -143,7 +147,7 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             Some(index) => ExtentId { ino: last.extent.ino, index },
             None => ExtentId { ino: last.extent.ino.checked_add(1)?, index: 0 },
         };
-        let formers = crate::copies::formers::formers_of(server, &records)?;
+        let formers = crate::copies::formers::formers_of(&server.view().ok()?, &records)?;
         let changed = change(server, pass, &mut draining, &records, &formers).await;
         look.unfinished |= !changed.is_empty();
         if matches!(pass, Pass::Backups(_)) {
@@ -220,7 +224,10 @@ async fn change(
     let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
     let buried: Vec<Place> = places
         .iter()
-        .map(|place| Place { dead: place.dead && dead_long(server, place.id, now_ms), ..place.clone() })
+        .map(|place| Place {
+            dead: place.dead && server.data_servers.is_dead_for_long(place.id, now_ms),
+            ..place.clone()
+        })
         .collect();
     let mut planned = |record: &ExtentRecord| -> Option<Set> {
         let now = record.copies();
@@ -275,7 +282,7 @@ async fn change(
     prove::begin_proofs(server, &changed);
     if let Pass::Homes(_) = pass {
         tracing::warn!(extents = changed.len(), "others have taken the place of dead homes");
-        recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;
+        server.recall_files(changed.iter().map(|record| record.extent.ino).collect()).await;
         server.metrics.promoted(changed.len());
     }
     server.copies.changed.notify_waiters();

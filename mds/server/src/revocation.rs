@@ -3,28 +3,34 @@
 //! Spec: RFC 8881 §18.38.3, §18.46.3.
 
 use mds_shard::StateidValue;
+use wire_session::server::ClientRecord;
 
-use crate::revoked::{Lost, Other};
-use crate::server::Server;
+use crate::front::Front;
+use crate::revoked::{Lost, Other, Revoked};
 
 /// Records the revoked layout of a client that may still believe it holds it.
-pub(crate) fn note_revoked(server: &Server, client: u64, other: Other) {
-    let Ok(Ok(Some(stored))) = server.view().map(|view| view.client(client)) else { return };
-    if !is_told(&stored.record.implementation) {
+pub(crate) fn note_revoked(
+    (front, revoked): (&Front, &Revoked),
+    record: &ClientRecord,
+    other: Other,
+    now_ms: u64,
+) {
+    if !is_told(&record.implementation) {
         return;
     }
-    let expired = server.front.sessions.lock().expired(server.now_ms()).contains(&client);
+    let mut sessions = front.sessions.lock();
+    let expired = sessions.expired(now_ms).contains(&record.client);
     let lost = if expired { Lost::Expired } else { Lost::NotReturned };
-    if server.revoked.note(client, other, lost) {
-        server.front.sessions.lock().raise_flags(client, lost.flag());
+    if revoked.note(record.client, other, lost) {
+        sessions.raise_flags(record.client, lost.flag());
     }
 }
 
 /// FREE_STATEID of a revoked layout. False if it was not revoked.
-pub(crate) fn free_revoked(server: &Server, client: u64, stateid: StateidValue) -> bool {
-    let Some((lost, others)) = server.revoked.free(client, stateid.other) else { return false };
+pub(crate) fn free_revoked((front, revoked): (&Front, &Revoked), client: u64, stateid: StateidValue) -> bool {
+    let Some((lost, others)) = revoked.free(client, stateid.other) else { return false };
     if !others {
-        server.front.sessions.lock().lower_flags(client, lost.flag());
+        front.sessions.lock().lower_flags(client, lost.flag());
     }
     true
 }

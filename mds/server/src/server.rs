@@ -11,7 +11,7 @@ use env::{Clock, Env};
 use layout::DataServerId;
 use layout::ec::Profile;
 use mds_namespace::Ino;
-use mds_shard::{Command, Outcome, StateView};
+use mds_shard::{Command, Outcome, ProposeError, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::{Fsid, numbers};
@@ -224,6 +224,22 @@ impl Server {
     pub(crate) fn not_leader(&self, leader: Option<(u64, String)>) -> Refusal {
         let control = leader.and_then(|(id, _)| self.controls.get(&id).cloned());
         Refusal::NotLeader { leader: control.unwrap_or_default() }
+    }
+
+    /// Refuses what only the leader may do, where this node does not lead.
+    ///
+    /// # Errors
+    /// `NotLeader`.
+    pub(crate) fn check_leading(&self) -> Result<(), Refusal> {
+        if self.shards.is_leader() { Ok(()) } else { Err(self.not_leader(self.shards.leader())) }
+    }
+
+    /// The refusal for a caller whose command has no outcome.
+    pub(crate) fn refusal_of(&self, error: ProposeError) -> Refusal {
+        match error {
+            ProposeError::NotLeader { leader } => self.not_leader(leader),
+            _ => Refusal::Busy,
+        }
     }
 
     /// Proposes a command of the server's own.

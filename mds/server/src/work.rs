@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::control::ControlError;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use layout::DataServerId;
-use mds_namespace::{FsError, WorkItem, op};
+use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::{ExtentRecord, FsError, WorkItem, op};
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
 use wire_nfs::v4::Nfsstat4;
@@ -17,7 +18,7 @@ use wire_nfs::v4::Nfsstat4;
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{adopt, copies, extent_facts, prove, status};
+use crate::{adopt, copies, prove, status};
 
 pub(crate) use crate::work_table::Work;
 
@@ -173,22 +174,23 @@ pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), Co
     match item {
         WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
             // Without the set the home would tell those only that it remembers.
-            let set = extent_facts::record(server, *extent)?.map(|record| copies::set_of(&record));
+            let set = record(server, *extent)?.map(|record| copies::set_of(&record));
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => {
             // Whoever keeps the extent now refuses what a home of before may say once it has
             // forgotten it. One that is away is told when it is home and shown a handle.
-            if extent_facts::is_home_up(server, *extent)? {
-                extent_facts::fence_set(server, *extent, *epoch).await?;
+            let home = record(server, *extent)?.map(|record| record.home);
+            if home.is_some_and(|home| server.data_servers.is_up(home, server.now_ms())) {
+                fence_set(server, *extent, *epoch).await?;
             }
             known.control.drop_extent(*extent, *epoch).await
         }
         WorkItem::Yield { extent, epoch, .. } => {
-            extent_facts::fence_set(server, *extent, *epoch).await?;
+            fence_set(server, *extent, *epoch).await?;
             // Until the new home has shown what it has, this one has the only bytes that surely are
             // there.
-            let home = extent_facts::record(server, *extent)?.map(|record| record.home);
+            let home = record(server, *extent)?.map(|record| record.home);
             prove::ask_home(server, home.ok_or(ControlError::Unknown)?, *extent, *epoch).await?;
             known.control.drop_extent(*extent, *epoch).await
         }
@@ -200,4 +202,29 @@ pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), Co
             known.control.adopt(*extent, *epoch, sequence, *keep_bytes, &image).await
         }
     }
+}
+
+/// The record of an extent; `None` if its file is gone.
+///
+/// # Errors
+/// If the store cannot be read: that is no reason to take the file for gone.
+fn record(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, ControlError> {
+    copies::lookup(server, extent).map_err(|_| ControlError::Unknown)
+}
+
+/// Has each server of the set that is up refuse calls of the home before: what that one forgets from
+/// now on must not reach the servers that keep the extent.
+///
+/// # Errors
+/// If one of them cannot be told, or the new home is not up; as [`record`].
+async fn fence_set(server: &Server, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
+    let Some(record) = record(server, extent)? else { return Ok(()) };
+    let now_ms = server.now_ms();
+    let up = |id: &DataServerId| server.data_servers.is_up(*id, now_ms);
+    if !up(&record.home) {
+        return Err(ControlError::Unknown);
+    }
+    let known = record.servers().filter(up).filter_map(|id| server.data_servers.one(id));
+    let fences = known.map(|known| async move { known.control.fence(extent, epoch).await });
+    join_all(fences).await.into_iter().collect()
 }

@@ -10,12 +10,11 @@ use crate::cluster_exports::SetError;
 use crate::export::compare::Difference;
 use crate::export::entry::export;
 use crate::export::{Export, Exports};
-use crate::leading::refusal_of;
 use crate::server::Server;
 
 /// Replaces the exports.
 pub(super) async fn replace_exports(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
-    server.shards.read_barrier().await.map_err(|error| refusal_of(server, error))?;
+    server.shards.read_barrier().await.map_err(|error| server.refusal_of(error))?;
     let before = server.exports();
     let no = |words: String| {
         Ok(ExportsRuling { done: false, words: cut(words), version: server.exports().version() })
@@ -33,7 +32,7 @@ pub(super) async fn replace_exports(server: &Server, ask: SetExports) -> Result<
             }
             Ok(ExportsRuling { done: true, words: cut(words), version })
         }
-        Err(SetError::Propose(error)) => Err(refusal_of(server, error)),
+        Err(SetError::Propose(error)) => Err(server.refusal_of(error)),
         Err(SetError::Late) => Err(Refusal::Busy),
         Err(error @ (SetError::Bad(_) | SetError::Changed(_) | SetError::Path(_) | SetError::Refused(_))) => {
             no(error.to_string())

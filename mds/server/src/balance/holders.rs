@@ -6,12 +6,14 @@ use layout::DataServerId;
 use layout::balance::Holder;
 use layout::ec::members::Labels;
 
-use crate::server::Server;
+use crate::data_servers::DataServers;
 
 /// The servers that take part, and the bytes each holds besides these images.
-pub(super) fn holders(server: &Server, images: &BTreeMap<DataServerId, u64>) -> Vec<Holder> {
-    let now_ms = server.now_ms();
-    let servers = &server.data_servers;
+pub(super) fn holders(
+    servers: &DataServers,
+    images: &BTreeMap<DataServerId, u64>,
+    now_ms: u64,
+) -> Vec<Holder> {
     let places = servers.places(now_ms);
     let holder = |place: &layout::copies::Place| {
         let known = servers.one(place.id).filter(|known| place.up && !known.draining)?;

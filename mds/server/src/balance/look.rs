@@ -28,7 +28,7 @@ pub(super) async fn scan_all(server: &Server, begun: bool) -> Option<Plan> {
         Ok(())
     })
     .await?;
-    let mut balance = Balance::new(holders(server, &images), begun);
+    let mut balance = Balance::new(holders(&server.data_servers, &images, server.now_ms()), begun);
     let mut plan = Plan::default();
     walk(server, |view, group| consider(server, view, group, balance.as_mut(), &mut plan)).await?;
     extents(server, balance.as_mut(), &mut plan).await?;

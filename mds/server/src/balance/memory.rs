@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wire_nfs::control::admin::Route;
 
+use crate::limits::BALANCE_REST_MS;
 use crate::progress::Progress;
 
 /// Move of an image.
@@ -85,6 +86,19 @@ pub(crate) struct State {
     pub(crate) follow_ms: u64,
     pub(crate) move_ms: u64,
     pub(crate) progress: Progress,
+}
+
+impl State {
+    /// Records the end of a move, successful or not.
+    pub(crate) fn end_move(&mut self, bytes: u64, moved: bool, now_ms: u64) {
+        if moved {
+            self.progress.done(bytes);
+        } else {
+            // Not again at once.
+            self.look_ms = now_ms + BALANCE_REST_MS;
+            self.progress.given_up(bytes);
+        }
+    }
 }
 
 /// Moves under way, and since when.

@@ -14,7 +14,6 @@ use mds_shard::Command;
 use mds_shard::command::data::ChangeCopies;
 use mds_shard::limits::COPY_CHANGES_MAX;
 
-use super::done::done;
 use super::memory::SetMove;
 use crate::drain;
 use crate::limits::BALANCE_MOVE_MS_MAX;
@@ -43,7 +42,7 @@ pub(super) async fn advance(server: &Arc<Server>) {
     }
     let mut same_home = Vec::new();
     for (change, one) in changes {
-        match crate::extent_facts::record(server, one.extent) {
+        match crate::copies::lookup(server, one.extent) {
             Ok(Some(record)) if record.home == change.copies.home => same_home.push(change),
             Ok(_) => hands.push(change),
             // The record cannot be read now: the next scan finds it as it was.
@@ -85,7 +84,10 @@ fn next(server: &Server, one: &SetMove) -> (Step, Option<CopyChange>) {
 fn end(server: &Server, one: &SetMove, moved: bool) {
     let mut state = server.balancing.state.lock();
     state.sets.moving.remove(&one.extent);
-    done(server, &mut state, one.bytes, moved);
+    state.end_move(one.bytes, moved, server.now_ms());
+    if moved {
+        server.metrics.balanced(one.bytes);
+    }
 }
 
 /// Replaces the backups of extents that keep their homes.

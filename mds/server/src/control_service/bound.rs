@@ -12,7 +12,6 @@ use wire_nfs::control::auth::Peer;
 use wire_nfs::control::register::Register;
 use wire_nfs::control::{Identity, Refusal};
 
-use crate::leading::check_leading;
 use crate::server::Server;
 
 /// Whether the caller may say something for the data server with this number.
@@ -24,7 +23,7 @@ pub(super) fn check(server: &Server, peer: &Peer, number: u32) -> Result<(), Ref
         return Ok(());
     }
     // What the others know of names may be old.
-    check_leading(server)?;
+    server.check_leading()?;
     match server.data_servers.one(DataServerId(number)) {
         Some(known) if is(peer, &known.name) => Ok(()),
         Some(known) => {
@@ -55,7 +54,7 @@ pub(super) async fn check_registration(
     if peer.identity == Identity::ANY {
         return Ok(());
     }
-    check_leading(server)?;
+    server.check_leading()?;
     // A registration that is in the log already must be seen.
     server.shards.read_barrier().await.map_err(|_| Refusal::Busy)?;
     let known = server.view().and_then(|view| view.data_servers().map_err(|e| crate::status::of_refusal(&e)));

@@ -12,6 +12,7 @@ use layout::DataServerId;
 
 use super::failure::Failure;
 use super::{DataServers, Known};
+use crate::limits::BURY_MS;
 
 impl Known {
     /// Whether its disk has not failed, and its store lacks nothing.
@@ -41,6 +42,13 @@ impl DataServers {
         let is_of_known_start = instance != 0 && known.instance == instance;
         known.failure = Some(Failure { reason: reason.to_owned(), since_ms: now_ms, is_of_known_start });
         Some(true)
+    }
+
+    /// Whether a data server has been dead for so long that its backups are replaced.
+    ///
+    /// Spec: docs/protocol/replicate.md §4.
+    pub(crate) fn is_dead_for_long(&self, id: DataServerId, now_ms: u64) -> bool {
+        self.dead_for_ms(id, now_ms).is_some_and(|dead_ms| BURY_MS <= dead_ms)
     }
 
     /// How many lack something that they had acknowledged.

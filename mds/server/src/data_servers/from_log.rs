@@ -8,30 +8,31 @@ use layout::copies::Domain;
 use wire_nfs::control::Keyring;
 use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 
-use super::Known;
-use crate::server::Server;
+use env::Env;
+use mds_shard::{Refusal, StateView};
 
-/// The store cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unreadable(String);
+use super::{DataServers, Known};
 
 /// Puts the data servers that the log knows into the table.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn put_known(server: &Server, keys: &Keyring) -> Result<(), Unreadable> {
-    let view = server.shards.view_anyway().map_err(|e| Unreadable(e.to_string()))?;
-    let draining = view.draining().map_err(|e| Unreadable(e.to_string()))?;
-    for known in view.data_servers().map_err(|e| Unreadable(e.to_string()))? {
+pub(crate) fn put_known(
+    table: &DataServers,
+    view: &StateView,
+    env: &Env,
+    keys: &Keyring,
+) -> Result<(), Refusal> {
+    let draining = view.draining()?;
+    for known in view.data_servers()? {
         let Ok(address) = known.control.parse() else { continue };
-        server.data_servers.put(
+        table.put(
             DataServerId(known.id),
             Known {
                 uuid: known.uuid,
                 addresses: known.addresses,
                 control_address: known.control,
-                control: Arc::new(DsControl::new(&server.env, address, keys, known.uuid, &known.name)),
+                control: Arc::new(DsControl::new(env, address, keys, known.uuid, &known.name)),
                 usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
                 renewed_ms: None,
                 full_ms: None,

@@ -11,7 +11,7 @@ use crate::revocation;
 
 pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let stateid = cx.resolve(args.stateid)?;
-    if revocation::free_revoked(&cx.server, cx.client()?, stateid) {
+    if revocation::free_revoked((&cx.server.front, &cx.server.revoked), cx.client()?, stateid) {
         return Ok(ResOk);
     }
     let free = FreeStateid { client: cx.client()?, stateid };

@@ -15,7 +15,7 @@ pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let caller = cx.caller_at(directory)?;
     let inode = mds_namespace::op::lookup::lookup(view.namespace(), &caller, directory.ino, name)
         .map_err(|e| status::of_namespace(&e))?;
-    let handle = export_tree::step_down(&cx.server, &view, cx.peer, directory, &inode)?;
+    let handle = export_tree::step_down(&cx.server.exports(), &view, cx.peer, directory, &inode)?;
     cx.export(handle)?;
     cx.put_current(handle);
     Ok(ResOk)

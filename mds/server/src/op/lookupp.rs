@@ -19,7 +19,7 @@ pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
         Kind::Symlink => return Err(Nfsstat4::Symlink.into()),
         _ => return Err(Nfsstat4::Notdir.into()),
     }
-    let parent = export_tree::step_up(&cx.server, &view, cx.peer, handle, &inode)?;
+    let parent = export_tree::step_up(&cx.server.exports(), &view, cx.peer, handle, &inode)?;
     cx.export(parent)?;
     cx.put_current(parent);
     Ok(ResOk)

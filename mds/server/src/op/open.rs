@@ -77,7 +77,7 @@ fn not_in_the_pseudo_tree(cx: &Context, at: FileHandle, claim: &Claim) -> Result
     let view = cx.view()?;
     let found = op::lookup::lookup(view.namespace(), &cx.caller_at(at)?, at.ino, Name::check(name)?);
     let inode = found.map_err(|error| status::of_namespace(&error))?;
-    export_tree::step_down(&cx.server, &view, cx.peer, at, &inode)?;
+    export_tree::step_down(&cx.server.exports(), &view, cx.peer, at, &inode)?;
     Ok(Nfsstat4::Isdir)
 }
 

@@ -8,7 +8,7 @@ use crate::context::{Context, OpResult};
 use crate::export_tree;
 
 pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
-    let root = export_tree::root(&cx.server, &cx.view()?, cx.peer)?;
+    let root = export_tree::root(&cx.server.exports(), &cx.view()?, cx.peer)?;
     cx.export(root)?;
     cx.put_current(root);
     Ok(ResOk)

@@ -77,7 +77,7 @@ fn page(cx: &Context, args: &Args, view: &StateView, directory: FileHandle) -> R
         bytes_max: bytes_max(args),
         entry_overhead_bytes: ENTRY_BYTES_MIN,
     };
-    let visible = export_tree::visible(&cx.server, view, cx.peer, directory);
+    let visible = export_tree::visible(&cx.server.exports(), view, cx.peer, directory);
     let mut cookie = args.cookie;
     loop {
         let page = readdir::readdir(view.namespace(), &caller, directory.ino, cookie, &limit)
@@ -118,7 +118,7 @@ fn list(
     let bytes_max = bytes_max(args);
     let names_bytes_max = if args.dircount == 0 { usize::MAX } else { as_usize(args.dircount) };
     let view = &cx.view()?;
-    let visible = export_tree::visible(&cx.server, view, cx.peer, directory);
+    let visible = export_tree::visible(&cx.server.exports(), view, cx.peer, directory);
     let mut w = Writer::with_capacity(bytes_max.min(64 << 10));
     Verifier::default().encode(&mut w);
     let (mut entries, mut names_bytes, mut full) = (0, 0, !page.end);
@@ -168,7 +168,7 @@ fn values(
     };
     let (mut facts, mut handle) = (*facts, Filehandle::default());
     if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
-        let child = export_tree::step_down(&cx.server, view, cx.peer, directory, &inode)?;
+        let child = export_tree::step_down(&cx.server.exports(), view, cx.peer, directory, &inode)?;
         // An entry that is another export's root has that export's fsid: otherwise a client would
         // take it for a directory of this export.
         facts.fsid = cx.server.fsid(child.export);

@@ -16,7 +16,7 @@ pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let caller = cx.writer_at(directory)?;
     let name = Name::check(&args.name)?.to_vec();
     if cx.recorded()?.is_none() {
-        export_tree::check_no_export(&cx.server, &cx.view()?, directory.ino, &name)?;
+        export_tree::check_no_export(&cx.server.exports(), &cx.view()?, directory.ino, &name)?;
     }
     let remove = Remove { caller, directory: directory.ino, name };
     let Outcome::Entry(entry) = cx.propose(Command::Remove(remove)).await? else {

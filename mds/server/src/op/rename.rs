@@ -27,7 +27,7 @@ pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if cx.recorded()?.is_none() {
         // The replaced object loses its name as well.
         for (directory, name) in [(from, &rename.from_name), (to, &rename.to_name)] {
-            export_tree::check_no_export(&cx.server, &cx.view()?, directory.ino, name)?;
+            export_tree::check_no_export(&cx.server.exports(), &cx.view()?, directory.ino, name)?;
         }
     }
     let Outcome::Renamed(renamed) = cx.propose(Command::Rename(rename)).await? else {

@@ -17,7 +17,7 @@ pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let name = Name::check(&args.name)?;
     let inode = mds_namespace::op::lookup::lookup(view.namespace(), &caller, directory.ino, name)
         .map_err(|e| status::of_namespace(&e))?;
-    export_tree::step_down(&cx.server, &view, cx.peer, directory, &inode)?;
+    export_tree::step_down(&cx.server.exports(), &view, cx.peer, directory, &inode)?;
     Ok(consume(cx))
 }
 

@@ -18,7 +18,7 @@ pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         if inode.kind != Kind::Directory {
             return Err(Nfsstat4::Notdir.into());
         }
-        export_tree::step_up(&cx.server, &view, cx.peer, handle, &inode)?;
+        export_tree::step_up(&cx.server.exports(), &view, cx.peer, handle, &inode)?;
     }
     Ok(consume(cx))
 }

@@ -21,11 +21,13 @@ pub(super) fn under_load<T>(
     rounds: impl FnOnce(&mut Stage, &Load, &mut Tally) -> Result<T>,
 ) -> Result<(T, Counts)> {
     let load = Load::start(stage)?;
-    let mut tally = Tally::begin(stage)?;
+    let server = replicas(&mut stage.server)?;
+    let mut tally = Tally::begin([&stage.a, &stage.b], server)?;
     let seen = rounds(stage, &load, &mut tally)?;
     load.stop(stage)?;
-    // Before anybody mounts anew.
-    let reclaimed = tally.end(stage)?;
+    // Before a client mounts again.
+    let server = replicas(&mut stage.server)?;
+    let reclaimed = tally.end([&stage.a, &stage.b], server)?;
     load.verify(stage)?;
     Ok((seen, reclaimed))
 }

@@ -9,9 +9,7 @@ use std::fmt;
 use anyhow::{Context, Result, ensure};
 
 use super::super::guest::Guest;
-use super::super::server::ours::replicas;
 use super::super::server::replicas::Replicas;
-use super::super::stage::Stage;
 
 /// Where an operation's count is in the line `proc4` of a client's /proc/net/rpc/nfs: the numbers
 /// of the kernel's own list (include/linux/nfs4.h), behind the word and how many follow.
@@ -56,10 +54,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn begin(stage: &mut Stage) -> Result<Self> {
-        let clients = of_clients(stage)?;
+    /// Begins to count: what these clients and the servers report from now on.
+    pub(super) fn begin(guests: [&Guest; 2], server: &Replicas) -> Result<Self> {
+        let clients = of_clients(guests)?;
         let mut tally = Self { counts: Counts::default(), seen: BTreeMap::new(), clients };
-        let server = replicas(&mut stage.server)?;
         tally.look(server)?;
         // The clients' first ids, and what they said when they mounted.
         tally.counts = Counts::default();
@@ -86,18 +84,19 @@ impl Tally {
         self.seen.remove(&number);
     }
 
-    pub(super) fn end(mut self, stage: &mut Stage) -> Result<Counts> {
-        let (ids, completes) = of_clients(stage)?;
-        self.look(replicas(&mut stage.server)?)?;
+    /// The counts since it began.
+    pub(super) fn end(mut self, guests: [&Guest; 2], server: &Replicas) -> Result<Counts> {
+        let (ids, completes) = of_clients(guests)?;
+        self.look(server)?;
         self.counts.client_ids = ids - self.clients.0;
         self.counts.client_completes = completes - self.clients.1;
         Ok(self.counts)
     }
 }
 
-fn of_clients(stage: &Stage) -> Result<(u64, u64)> {
+fn of_clients(guests: [&Guest; 2]) -> Result<(u64, u64)> {
     let (mut ids, mut completes) = (0, 0);
-    for guest in stage.guests() {
+    for guest in guests {
         ids += count(guest, CLIENT_EXCHANGE_ID)?;
         completes += count(guest, CLIENT_RECLAIM_COMPLETE)?;
     }

@@ -43,7 +43,7 @@ use crate::server::{Server, Settings};
 
 mod data_server;
 
-use data_server::{Asked, DataServer};
+use data_server::{Asked, DataServer, toggle};
 
 const KEY: [u8; 32] = [3; 32];
 const CAPACITY_BYTES: u64 = 1 << 40;
@@ -416,24 +416,14 @@ impl Fleet {
         of.map(|(id, procedure, _, epoch)| (*id, *procedure, *epoch)).collect()
     }
 
-    /// A data server cannot read what it is to serve now.
+    /// Makes a data server unable to read what it is to serve, or able again.
     pub(super) fn cannot_read(&self, id: u32, so: bool) {
-        let mut asked = self.asked.lock();
-        if so {
-            asked.unreadable.insert(id);
-        } else {
-            asked.unreadable.remove(&id);
-        }
+        toggle(&mut self.asked.lock().unreadable, id, so);
     }
 
     /// Makes a data server refuse DROP as busy, or stop that.
     pub(super) fn keep_busy(&self, id: u32, busy: bool) {
-        let mut asked = self.asked.lock();
-        if busy {
-            asked.busy.insert(id);
-        } else {
-            asked.busy.remove(&id);
-        }
+        toggle(&mut self.asked.lock().busy, id, busy);
     }
 
     /// A home reports that a backup holds everything, or queries the servers of an extent.

@@ -86,6 +86,15 @@ impl Service for DataServer {
     fn closed(&self, _: u64) {}
 }
 
+/// Puts a data server into a set, or takes it out.
+pub(super) fn toggle(set: &mut BTreeSet<u32>, id: u32, is_in: bool) {
+    if is_in {
+        set.insert(id);
+    } else {
+        set.remove(&id);
+    }
+}
+
 impl Asked {
     /// Why a server refuses to drop an extent, or to prove that it has one; `None` if it does not.
     fn refusal(&self, procedure: Procedure, server: u32) -> Option<Refusal> {
