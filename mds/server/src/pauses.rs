@@ -10,8 +10,8 @@ use env::Clock;
 
 use crate::limits::PAUSE_LOOK_MS;
 
-/// Checks for pauses, for as long as the server lives. `awake` stands still while this process does not
-/// run, `machine` does not.
+/// Checks for pauses, for as long as the server lives. `awake` stands still while this process does
+/// not run, `machine` does not.
 pub(crate) async fn log_pauses(awake: Arc<dyn Clock>, machine: Arc<dyn Clock>) {
     let mut known_ms = paused_ms(&*awake, &*machine);
     loop {

@@ -53,8 +53,8 @@ impl Server {
         }
     }
 
-    /// Recalls the layouts of files whose extents get another home: these name a data server that is
-    /// dead or about to yield. Done before the requests that wait for new layouts are woken.
+    /// Recalls the layouts of files whose extents get another home: these name a data server that
+    /// is dead or about to yield. Done before the requests that wait for new layouts are woken.
     pub(crate) async fn recall_files(self: &Arc<Self>, files: BTreeSet<Ino>) {
         let recalls = files.into_iter().filter_map(|ino| {
             let held = self.view().ok()?.layouts_of(ino).ok()?;

@@ -212,8 +212,8 @@ fn record(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Con
     copies::lookup(server, extent).map_err(|_| ControlError::Unknown)
 }
 
-/// Has each server of the set that is up refuse calls of the home before: what that one forgets from
-/// now on must not reach the servers that keep the extent.
+/// Has each server of the set that is up refuse calls of the home before: what that one forgets
+/// from now on must not reach the servers that keep the extent.
 ///
 /// # Errors
 /// If one of them cannot be told, or the new home is not up; as [`record`].
