@@ -71,6 +71,10 @@ pub const CONTROL_CONNECTIONS_MAX: usize = 256;
 /// How long REGISTER and HEARTBEAT may take.
 pub const CONTROL_CALL_MS_MAX: u64 = 2_000;
 
+/// A metadata server is told so soon how far the journal has come to be on stable storage: what was
+/// acknowledged before is missed if the store is lost.
+pub const DURABLE_TOLD_MS: u64 = 50;
+
 /// Heartbeats come so often within the part of a lease that is used.
 pub const HEARTBEAT_PARTS: u64 = 6;
 

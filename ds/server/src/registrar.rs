@@ -29,7 +29,8 @@ use crate::admission::Admits;
 use crate::core::Core;
 use crate::lease::used_ms;
 use crate::limits::{
-    CONTROL_CALL_MS_MAX, FAILURE_REPORT_MS, HEARTBEAT_PARTS, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS,
+    CONTROL_CALL_MS_MAX, DURABLE_TOLD_MS, FAILURE_REPORT_MS, HEARTBEAT_PARTS, LEASE_MS_MAX, LEASE_MS_MIN,
+    REGISTER_PAUSE_MS,
 };
 use crate::link::{AskError, Link};
 
@@ -306,19 +307,35 @@ async fn learn(
     keys
 }
 
+/// Returns when a heartbeat is due: after `pause_ms`; soon after more of the journal than was `told`
+/// is on stable storage; or when the disk has failed.
+async fn wait_for_heartbeat(core: &Core, pause_ms: u64, told: JournalEnd) {
+    let until_ms = core.env.clock.monotonic_ms() + pause_ms;
+    loop {
+        let left_ms = until_ms.saturating_sub(core.env.clock.monotonic_ms());
+        tokio::select! {
+            () = core.env.clock.sleep_ms(left_ms.min(DURABLE_TOLD_MS)) => {}
+            () = core.fails() => return,
+        }
+        let is_news = journal_end(core.store.durable_end()) != told;
+        if is_news || until_ms <= core.env.clock.monotonic_ms() {
+            return;
+        }
+    }
+}
+
 /// Sends heartbeats until one fails for good. One that the metadata server put off, or did not
 /// answer where it is the only one, is sent again while the lease holds: to register would take
 /// longer.
 async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskError {
+    let mut told = JournalEnd::default();
     loop {
-        tokio::select! {
-            () = core.env.clock.sleep_ms(used_ms(lease_ms) / HEARTBEAT_PARTS) => {}
-            () = core.fails() => {}
-        }
+        wait_for_heartbeat(core, used_ms(lease_ms) / HEARTBEAT_PARTS, told).await;
         if core.failure().is_some() {
             return AskError::Failed;
         }
         let heartbeat = heartbeat(core);
+        told = heartbeat.durable;
         let sent_ms = core.lease_now_ms();
         // A metadata server that is silent must leave time to ask another one before the lease is
         // over.

@@ -5,9 +5,10 @@
 //! it found it with REGISTER. What is remembered only grows. A store that registers behind that was
 //! put back from an older copy, or lost files: it gets no lease.
 //!
-//! The log has what was found before the lease is given. Afterwards it follows within [`MARK_MS`]
-//! and a heartbeat. So of two starts of one store the second is found if it lacks anything that the
-//! first one found, or acknowledged more than that before it ended.
+//! The log has what was found before the lease is given. Afterwards it follows within [`MARK_MS`];
+//! what a heartbeat has reported since, this leader knows, and has the log remember when the store
+//! registers again. So of two starts of one store the second is found if it lacks anything that the
+//! first one found, or reported before it ended.
 //!
 //! INVARIANT: a mark is at no time above what was on stable storage: a crash takes nobody behind
 //! it.
@@ -40,7 +41,15 @@ pub(crate) async fn judge(
     found: JournalEnd,
     is_loss_accepted: bool,
 ) -> Result<Option<Behind>, Refusal> {
-    let before = server.view().map_err(|_| Refusal::Busy)?.store_mark(&uuid).map_err(|_| Refusal::Busy)?;
+    let logged = server.view().map_err(|_| Refusal::Busy)?.store_mark(&uuid).map_err(|_| Refusal::Busy)?;
+    let reported = server.data_servers.durable_of(&uuid).map(mark_of);
+    let before = logged.max(reported);
+    if let Some(mark) = before.filter(|mark| logged < Some(*mark))
+        && !is_loss_accepted
+    {
+        // From the first refusal on the log alone remembers it.
+        propose(server, vec![MarkStore { uuid, mark, lowers: false }]).await?;
+    }
     if let Some(mark) = before.filter(|mark| mark_of(found) < *mark)
         && !is_loss_accepted
     {
@@ -48,7 +57,7 @@ pub(crate) async fn judge(
         return Ok(Some(Behind { found, mark }));
     }
     // A store that never had a journal has no mark either.
-    let is_known = before == Some(mark_of(found)) || (before.is_none() && found == JournalEnd::default());
+    let is_known = logged == Some(mark_of(found)) || (before.is_none() && found == JournalEnd::default());
     if !is_known {
         propose(server, vec![MarkStore { uuid, mark: mark_of(found), lowers: is_loss_accepted }]).await?;
     }

@@ -9,6 +9,7 @@
 //! Spec: docs/protocol/control.md §2.
 
 use layout::DataServerId;
+use wire_nfs::control::heartbeat::JournalEnd;
 
 use super::failure::Failure;
 use super::{DataServers, Known};
@@ -49,6 +50,15 @@ impl DataServers {
     /// Spec: docs/protocol/replicate.md §4.
     pub(crate) fn is_dead_for_long(&self, id: DataServerId, now_ms: u64) -> bool {
         self.dead_for_ms(id, now_ms).is_some_and(|dead_ms| BURY_MS <= dead_ms)
+    }
+
+    /// How far the journal of a store is on stable storage, as it last reported to this leader;
+    /// `None` if it has not, or has no journal.
+    #[must_use]
+    pub(crate) fn durable_of(&self, uuid: &[u8; 16]) -> Option<JournalEnd> {
+        let all = self.known.read();
+        let known = all.values().find(|known| known.uuid == *uuid)?;
+        Some(known.durable).filter(|durable| *durable != JournalEnd::default())
     }
 
     /// How many lack something that they had acknowledged.

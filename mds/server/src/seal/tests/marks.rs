@@ -76,3 +76,16 @@ async fn a_store_that_lacks_nothing_is_judged_and_remembered() {
     let registered = register(&fleet, 1, end(2, 12288), false).await;
     assert_eq!((registered.behind, mark(&fleet, 1)), (None, Some((2, 12288))));
 }
+
+/// What it reported a moment before its end counts, though the log did not have it yet.
+/// Origin: `hostile`, `lost_store` and `old_store_at_once` with a release build.
+#[tokio::test]
+async fn what_a_store_reported_last_counts_at_once() {
+    let fleet = Fleet::start(1, |settings| settings.data_server_lease_ms = 500).await;
+    beat(&fleet, 1, end(2, 8192)).await;
+    for _ in 0..2 {
+        let registered = register(&fleet, 1, JournalEnd::default(), false).await;
+        assert_eq!((registered.lease_ms, registered.behind), (0, Some(end(2, 8192))));
+    }
+    assert_eq!(mark(&fleet, 1), Some((2, 8192)), "the log remembers it from then on");
+}
