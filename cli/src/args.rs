@@ -205,7 +205,7 @@ pub(crate) struct Mds {
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
     /// Shards of the cluster, as it was made with. More than one is refused for a new cluster
-    /// (docs/admin.md §3).
+    /// (docs/admin/cluster.md).
     #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_documented_file_has_no_fault() {
-        let documented = include_str!("../../../docs/admin.md");
+        let documented = include_str!("../../../docs/admin/configuration.md");
         let (_, behind) = documented.split_once("```toml\n").unwrap();
         let (text, _) = behind.split_once("```").unwrap();
         assert!(text.contains("[cluster]") && text.contains("[[export]]"), "{text}");

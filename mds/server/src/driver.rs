@@ -57,7 +57,8 @@ pub struct MdsConfig {
     pub listen: SocketAddr,
     /// Address for data servers.
     pub control: SocketAddr,
-    /// The exports of this node's configuration file (docs/admin.md §3); empty means everything.
+    /// The exports of this node's configuration file; empty means everything
+    /// (docs/admin/exports.md).
     pub exports: Vec<Export>,
     /// Times and sizes.
     pub settings: Settings,

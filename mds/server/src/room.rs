@@ -12,7 +12,7 @@
 //! ```
 //!
 //! INVARIANT: an executed request is answered from its record, however little space is left.
-//! Spec: docs/admin.md, A full metadata disk.
+//! Spec: docs/admin/metadata-servers.md, A full metadata disk.
 
 use std::io;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Checks the free space of the metadata disk, and applies the decisions of `room.rs`.
 //!
-//! Spec: docs/admin.md, A full metadata disk.
+//! Spec: docs/admin/metadata-servers.md, A full metadata disk.
 
 use std::io;
 use std::path::{Path, PathBuf};

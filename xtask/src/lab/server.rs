@@ -51,7 +51,7 @@ pub(crate) enum Kind {
     Shoal,
     /// The same as four processes: `shoal mds` and three `shoal ds`.
     ShoalSplit,
-    /// As `shoal-split`: new clusters have one shard (docs/admin.md §3).
+    /// As `shoal-split`: new clusters have one shard (docs/admin/cluster.md).
     ShoalShards,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no
     /// second copy.

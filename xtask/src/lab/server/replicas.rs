@@ -40,7 +40,7 @@ pub(crate) struct Replicas {
     data_nodes: Vec<Node>,
 }
 
-/// Shards of the name space: new clusters have one (docs/admin.md §3).
+/// Shards of the name space: new clusters have one (docs/admin/cluster.md).
 pub(crate) const SHARDS: u32 = 1;
 
 impl Replicas {
