@@ -101,17 +101,17 @@ pub const WATCH_STEP_MS_MAX: u64 = 2 * WATCH_LOOK_MS;
 pub const WATCH_PLACES: usize = 1024;
 
 /// A backup that has not answered for so long is replaced.
-pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
+pub const REPLICA_STALL_MS_MAX: u64 = 1_500;
 
 /// Pause before a backup is told again what our own journal did not give: the scrub is at it
 /// meanwhile.
 pub const UNREADABLE_PAUSE_MS: u64 = 500;
 
 /// Pause before a call to a backup, or about one, is made again.
-pub const BACKUP_PAUSE_MS: u64 = 50;
+pub const REPLICA_PAUSE_MS: u64 = 50;
 
 /// Pause before a backup that had no room is asked again.
-pub const BACKUP_FULL_PAUSE_MS: u64 = 1_000;
+pub const REPLICA_FULL_PAUSE_MS: u64 = 1_000;
 
 /// How long a WRITE or COMMIT waits for the backups of its extent before it is answered JUKEBOX.
 pub const SETTLE_MS_MAX: u64 = 12_000;
@@ -151,7 +151,7 @@ pub const SAY_AGAIN_MS_MAX: u64 = SETTLE_MS_MAX + 8_000;
 pub const CUT_SETTLE_MS_MAX: u64 = 6_000;
 
 /// Bytes under way to one backup server. Further WRITEs wait.
-pub const BACKUP_WINDOW_BYTES: u32 = 32 << 20;
+pub const REPLICA_WINDOW_BYTES: u32 = 32 << 20;
 
 /// Records under way to one backup while it is being filled.
 pub const FILL_RECORDS_IN_FLIGHT_MAX: usize = 4;
@@ -320,7 +320,7 @@ const REPLICATE_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
 
 const _: () =
     assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
-const _: () = assert!(TRANSFER_BYTES_MAX <= BACKUP_WINDOW_BYTES, "every record gets its turn");
+const _: () = assert!(TRANSFER_BYTES_MAX <= REPLICA_WINDOW_BYTES, "every record gets its turn");
 const _: () = assert!(
     ds_store::limits::WRITE_BYTES_MAX <= wire_nfs::control::limits::RECORD_DATA_BYTES_MAX,
     "a record fits a message"

@@ -1,4 +1,4 @@
-//! What a store error is called in NFS version 3.
+//! The NFS version 3 status of each error of a store.
 //!
 //! QUIRK(linux): STALE and ACCES make the kernel come back for a new layout and keep the server; IO
 //! and NOSPC as well, on newer kernels; JUKEBOX makes it wait five seconds.
@@ -22,7 +22,7 @@ pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
     }
 }
 
-/// The status of a WRITE or COMMIT whose copies are not what was asked for.
+/// The status of a WRITE or COMMIT whose replicas do not have what they should.
 pub(crate) fn of_settling(error: SettleError) -> Nfsstat3 {
     match error {
         SettleError::Deposed => Nfsstat3::Stale,
