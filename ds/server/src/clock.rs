@@ -1,9 +1,9 @@
-//! The time: the machine's wall clock while the cluster agrees with it, else the cluster's time. The
-//! store dates WRITEs by it.
+//! The time: the machine's wall clock while the cluster agrees with it, else the cluster's time.
+//! The store dates WRITEs by it.
 //!
 //! Every few seconds this server shows this machine's clock to a metadata server, which answers the
-//! time that counts. Between two answers this machine's monotonic clock goes on from there, so that a
-//! wall clock that is set wrong dates nothing.
+//! time that counts. Between two answers this machine's monotonic clock goes on from there, so that
+//! a wall clock that is set wrong dates nothing.
 //!
 //! Spec: docs/protocol/control.md §2.
 

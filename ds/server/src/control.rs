@@ -2,7 +2,8 @@
 //! their replica, and what other data servers want of its images.
 //!
 //! INVARIANT: on a connection whose other end has not proved what it is, only NULL, HELLO and AUTH
-//! are answered, or decoded; and nothing that such a node may not call (`wire_nfs::control::roles`).
+//! are answered, or decoded; and nothing that such a node may not call
+//! (`wire_nfs::control::roles`).
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 use std::collections::HashMap;
@@ -278,9 +279,9 @@ impl ControlCalls {
         Ok(done)
     }
 
-    /// PROVE: shows that an extent which this server is to serve is here and that the disk gives it,
-    /// before any other server forgets it: else a client's READ would be the first to meet a disk
-    /// that refuses reads, when there is no other copy any more. The start of an extent's data
+    /// PROVE: shows that an extent which this server is to serve is here and that the disk gives
+    /// it, before any other server forgets it: else a client's READ would be the first to meet a
+    /// disk that refuses reads, when there is no other copy any more. The start of an extent's data
     /// stands for the rest: a failover must not wait for all of them to be read.
     async fn prove_extent(&self, ask: &AtEpoch) -> Result<KnownEpoch, Refusal> {
         match self.judgement.current() {

@@ -14,8 +14,7 @@ use tokio::task::JoinHandle;
 use wire_nfs::control::Keyring;
 use wire_nfs::control::heartbeat::Usage;
 
-use crate::access::Gate;
-use crate::admission::Permits;
+use crate::access::{Gate, Permits};
 use crate::clock::{SteeredClock, steer_clock};
 use crate::control::{ControlCalls, ControlService};
 use crate::copies::{CopyTable, Replication};
@@ -63,8 +62,8 @@ pub struct DsConfig {
     pub listen: SocketAddr,
     /// Address of the control port; port 0 takes a free one.
     pub control: SocketAddr,
-    /// Address that metadata servers tell clients instead of `listen`; port 0 stands for the port of
-    /// `listen`.
+    /// Address that metadata servers tell clients instead of `listen`; port 0 stands for the port
+    /// of `listen`.
     pub advertise: Option<SocketAddr>,
     /// Control addresses of the metadata servers.
     pub metadata_servers: Vec<SocketAddr>,
@@ -526,6 +525,7 @@ fn advertised_port(mut advertise: SocketAddr, data: SocketAddr) -> SocketAddr {
     if advertise.port() == 0 {
         advertise.set_port(data.port());
     }
+    assert_ne!(advertise.port(), 0, "clients are told a port");
     advertise
 }
 
@@ -544,6 +544,7 @@ fn check_key(config: &DsConfig) -> Result<(), StartError> {
 /// What this server says about itself.
 fn portrait(advertise: SocketAddr, control: SocketAddr, domain: Domain, name: String) -> SelfPortrait {
     let control_ip = if control.ip().is_unspecified() { advertise.ip() } else { control.ip() };
+    assert!(!control_ip.is_unspecified(), "other nodes are told an address");
     SelfPortrait {
         addresses: vec![format_universal(advertise)],
         control: SocketAddr::new(control_ip, control.port()).to_string(),

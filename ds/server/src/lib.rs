@@ -5,8 +5,8 @@
 //! writing. While it is young no lookup is needed to authorise it; later a metadata server says now
 //! and then that its layout is held (`holding`). A metadata server gives the lease without which
 //! nothing is served (`lease`), and fences through the control port. This server seals extents that
-//! rest as images, which groups of servers protect (`seal`, `images`). The scrub reads all data again
-//! and again and compares them with their checksums (`scrub`).
+//! rest as images, which groups of servers protect (`seal`, `images`). The scrub reads all data
+//! again and again and compares them with their checksums (`scrub`).
 //!
 //! `driver` builds the parts and hands each the others that it needs: there is no struct of all of
 //! them.
@@ -19,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 mod access;
-mod admission;
 mod adopt;
 mod clock;
 mod control;

@@ -206,6 +206,7 @@ impl Metrics {
 
     /// Counts an operation that ended.
     pub(crate) fn count_operation(&self, op: Op, status: Nfsstat3, spent_ns: u64) {
+        assert_eq!(Op::ALL[op as usize], op, "the counters of an operation are its own");
         if status == Nfsstat3::Ok {
             self.good[op as usize].inc();
         } else {

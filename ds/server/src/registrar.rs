@@ -1,9 +1,9 @@
 //! Registers with a metadata server and keeps the lease alive.
 //!
-//! The registrar goes round the known metadata servers until one says yes; it follows NOT_LEADER. It
-//! runs until it is dropped. On a runtime of several threads it has one of its own, and its calls a
-//! connection of their own: however much work there is with data, and however long the other calls
-//! to a metadata server are, the lease is renewed in time.
+//! The registrar goes round the known metadata servers until one says yes; it follows NOT_LEADER.
+//! It runs until it is dropped. On a runtime of several threads it has one of its own, and its
+//! calls a connection of their own: however much work there is with data, and however long the
+//! other calls to a metadata server are, the lease is renewed in time.
 //!
 //! INVARIANT: one call at a time, so an answer is never counted for another call's sending time.
 //! Spec: docs/protocol/control.md §1, §2.
@@ -23,10 +23,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wire_nfs::control::handles::{Admitted, HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
+use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{Keyring, NodeKind, Nothing, Procedure, Refusal};
 
-use crate::admission::{Admits, Permits};
+use crate::access::{Admits, Permits};
 use crate::directory::Directory;
 use crate::judgement::StoreJudgement;
 use crate::lease::{Serving, used_ms};
@@ -190,6 +191,7 @@ impl Registrar {
 
     fn heartbeat(&self) -> Heartbeat {
         let failure = self.serving.failure().unwrap_or_default();
+        assert!(failure.len() <= WORDS_BYTES_MAX, "a heartbeat has room for the reason");
         Heartbeat {
             server: self.directory.own().map_or(0, |server| server.0),
             uuid: self.store.uuid(),

@@ -88,9 +88,10 @@ impl Replica {
 
     /// The primary says that an image stands for everything up to a sequence.
     ///
-    /// NO_IMAGE if the image does not show here: another image lies above it, since the primary sent
-    /// everything again (docs/protocol/replicate.md §2). A primary that took that for an answer
-    /// would have the other image's group deleted, and this journal is what its successor reads.
+    /// NO_IMAGE if the image does not show here: another image lies above it, since the primary
+    /// sent everything again (docs/protocol/replicate.md §2). A primary that took that for an
+    /// answer would have the other image's group deleted, and this journal is what its successor
+    /// reads.
     async fn take_image(
         &self,
         extent: ExtentId,
@@ -125,8 +126,8 @@ impl Replica {
         Ok(Nothing)
     }
 
-    /// READ_DATA: bytes of an extent for its primary, whose journal has lost them; or the image that
-    /// this server uses.
+    /// READ_DATA: bytes of an extent for its primary, whose journal has lost them; or the image
+    /// that this server uses.
     ///
     /// # Errors
     /// INVALID for what is not here; STALE if the extent is at a higher epoch; BUSY if it changes;

@@ -92,9 +92,9 @@ impl Thaws {
         Self { store, directory, replication, under_way, calls, promised, thawed }
     }
 
-    /// Starts the PROMISE of an extent, if it is still to be made: a WRITE came, and a stable answer
-    /// will follow. The metadata server is told while the bytes are on their way, so that the answer
-    /// waits less.
+    /// Starts the PROMISE of an extent, if it is still to be made: a WRITE came, and a stable
+    /// answer will follow. The metadata server is told while the bytes are on their way, so that
+    /// the answer waits less.
     pub(crate) fn start_promise(self: &Arc<Self>, extent: ExtentId) {
         if !self.is_promised(extent) {
             // A request that promises will ask again.

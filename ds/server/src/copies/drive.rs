@@ -258,6 +258,7 @@ impl ExtentCopies {
             {
                 under_way.push(self.send_run(replication, target, run));
             }
+            assert!(under_way.len() <= FILL_RECORDS_IN_FLIGHT_MAX, "records in flight are bounded");
             match under_way.next().await {
                 Some(sent) => ahead_bytes += sent?,
                 None => return Ok(()),

@@ -186,8 +186,8 @@ impl Images {
         frames_of(range).map(|frame| frames.get(&(image, frame))).collect()
     }
 
-    /// Keeps whole frames of an image that is not here, so that a client which reads on does not have
-    /// them computed again.
+    /// Keeps whole frames of an image that is not here, so that a client which reads on does not
+    /// have them computed again.
     fn keep_frames(&self, image: ImageId, start: u32, pieces: &[Bytes]) {
         let mut frames = self.elsewhere.frames.lock();
         let mut at = start;

@@ -1,7 +1,7 @@
 //! Which group an image is in, as the metadata servers last said.
 //!
-//! INVARIANT: a group from here may have moved since: a reader that finds nothing where it says asks
-//! again.
+//! INVARIANT: a group from here may have moved since: a reader that finds nothing where it says
+//! asks again.
 //! Spec: docs/protocol/seal.md §5.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! HAVE: which images have a file here, as the disk says now.
 //!
-//! INVARIANT: false is answered only of an image that the disk surely does not have, at that length,
-//! by the server that the call meant.
+//! INVARIANT: false is answered only of an image that the disk surely does not have, at that
+//! length, by the server that the call meant.
 //! Spec: docs/protocol/seal.md §10.
 
 use ds_image::ImageId;

@@ -1,5 +1,5 @@
-//! Rewrites the bad frames of an image here, from its group: beside the read that met them, one image
-//! at a time; and for the scrub.
+//! Rewrites the bad frames of an image here, from its group: beside the read that met them, one
+//! image at a time; and for the scrub.
 //!
 //! INVARIANT: the image that replaces a damaged one has its root; every frame in it was compared
 //! with its hash.

@@ -1,8 +1,8 @@
 //! The way of an image that is being made, front to back: into the directory here, or to another
 //! server.
 //!
-//! INVARIANT: an image that [`Outlet::end`] has answered is on stable storage, and was read back and
-//! compared with what was put.
+//! INVARIANT: an image that [`Outlet::end`] has answered is on stable storage, and was read back
+//! and compared with what was put.
 //! Spec: docs/protocol/seal.md §3.
 
 use std::sync::Arc;

@@ -98,8 +98,8 @@ impl ImageWork {
         made
     }
 
-    /// Copies the image from the server that has it, if it can be read there: of a server that is to
-    /// be empty. True if it is here and right.
+    /// Copies the image from the server that has it, if it can be read there: of a server that is
+    /// to be empty. True if it is here and right.
     async fn copy_image(&self, group: &Group, slot: usize) -> Result<bool, Refusal> {
         let (shelf, shape) = (self.shelf(), group.shape());
         let own = self.site.directory.own();

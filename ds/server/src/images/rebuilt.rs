@@ -71,6 +71,8 @@ impl ImageBytes for RebuiltBytes {
                 all.extend_from_slice(&work.compute_window(at..stop).await?);
                 at = stop;
             }
+            let asked = end.saturating_sub(offset);
+            assert_eq!(all.len() as u64, asked, "what is computed is as long as what was asked for");
             Ok(all.freeze())
         })
     }

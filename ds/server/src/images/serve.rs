@@ -69,7 +69,8 @@ impl ImageService {
     /// PUT_IMAGE. Of an image that is here nothing is taken: END_IMAGE tells whether it is the one.
     ///
     /// # Errors
-    /// NO_SPACE; BUSY if too many images come in; INVALID for what cannot be; IO if the disk failed.
+    /// NO_SPACE; BUSY if too many images come in; INVALID for what cannot be; IO if the disk
+    /// failed.
     pub(crate) async fn put_image(&self, ask: PutImage) -> Result<Nothing, Refusal> {
         let image = ImageId(ask.image);
         if self.shelf.dir.contains(image) {

@@ -66,6 +66,10 @@ impl ImageWork {
     /// BUSY if too many wait already, or its turn does not come.
     pub(super) async fn wait_for_call(&self) -> Result<Turn<'_>, Refusal> {
         let place = self.turns.calls.try_acquire().map_err(|_| Refusal::Busy)?;
+        assert!(
+            self.turns.calls.available_permits() < IMAGE_WORKS_MAX + IMAGE_WORKS_QUEUED_MAX,
+            "a call has a place"
+        );
         tokio::select! {
             biased;
             turn = self.turns.works.acquire() => {

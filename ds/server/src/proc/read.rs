@@ -1,13 +1,13 @@
 //! READ.
 //!
-//! Bytes below the file's end that no client wrote read as zeros. Of the file's end this server knows
-//! a lower bound: the larger of the end of what it holds and the size in the handle, or, if the
-//! handle is older than a CUT, the point of that cut. A range that reaches beyond is answered only
-//! after the metadata server has said where the file ends now.
+//! Bytes below the file's end that no client wrote read as zeros. Of the file's end this server
+//! knows a lower bound: the larger of the end of what it holds and the size in the handle, or, if
+//! the handle is older than a CUT, the point of that cut. A range that reaches beyond is answered
+//! only after the metadata server has said where the file ends now.
 //!
 //! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, and layouts for reading outlive
-//! the growth of a file; so an answer says `eof` only of an end that this server asked for after the
-//! READ came. One without bytes and without `eof` is an I/O error to the client.
+//! the growth of a file; so an answer says `eof` only of an end that this server asked for after
+//! the READ came. One without bytes and without `eof` is an I/O error to the client.
 //!
 //! Bytes that the journal cannot give are restored from a replica while the client waits.
 //!
@@ -84,8 +84,8 @@ impl Source {
         if !is_empty && wanted_end <= end_at_least(handle, &found) {
             return Ok(Answer { bytes: u64::from(found.bytes), data: found.data, eof: false });
         }
-        // In this order: what was written before the metadata server said the end is in what is read
-        // afterwards.
+        // In this order: what was written before the metadata server said the end is in what is
+        // read afterwards.
         let file_end = self.queries.file_end(handle.extent).await?;
         let found = self.read_store(handle, offset, count).await?;
         let bytes = u64::from(found.bytes).min(file_end.saturating_sub(args.offset));

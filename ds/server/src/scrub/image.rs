@@ -1,5 +1,5 @@
-//! One image: what is wrong with it, and its repair: a few frames from its group, or all of it; or its
-//! deletion where no group has it.
+//! One image: what is wrong with it, and its repair: a few frames from its group, or all of it; or
+//! its deletion where no group has it.
 //!
 //! INVARIANT: a file is replaced by one whose sum is the group's, or deleted because no group has
 //! it and no journal uses it; else it stays as it is.

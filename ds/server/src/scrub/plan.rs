@@ -1,5 +1,5 @@
-//! Decides what the scrub checks next, and when: from the time, from what there is, and from how far
-//! the scrub is. Reads nothing.
+//! Decides what the scrub checks next, and when: from the time, from what there is, and from how
+//! far the scrub is. Reads nothing.
 //!
 //! A round goes through the images in the order of their ids, then through the extents of the
 //! journal in theirs, spread over the whole period: each piece that was read is followed by a pause
@@ -112,8 +112,8 @@ impl Plan {
         u32::try_from(parts.min(99)).expect("at most 99")
     }
 
-    /// Decides what to do now. What is checked again takes turns with what comes next: neither waits
-    /// for the other's end.
+    /// Decides what to do now. What is checked again takes turns with what comes next: neither
+    /// waits for the other's end.
     pub(crate) fn next_step(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         self.anchor(now.unix_ns);
         let due = self.again.iter().map(|(target, (_, due_ms))| (*due_ms, *target)).min();
@@ -157,8 +157,8 @@ impl Plan {
         }
     }
 
-    /// Notes bytes that were read; answers how long to pause. `stock_bytes` is all there is to check
-    /// in a round.
+    /// Notes bytes that were read; answers how long to pause. `stock_bytes` is all there is to
+    /// check in a round.
     pub(crate) fn note_read(&mut self, unix_ns: u64, bytes: u64, stock_bytes: u64, is_busy: bool) -> u64 {
         let remaining = stock_bytes.saturating_sub(self.progress.checked_bytes);
         self.progress.checked_bytes = self.progress.checked_bytes.saturating_add(bytes);
@@ -245,6 +245,7 @@ impl Plan {
         if unix_ns < self.progress.began_unix_ns {
             self.progress.began_unix_ns = unix_ns.max(1);
         }
+        assert!(self.progress.began_unix_ns <= unix_ns.max(1), "a round does not begin in the future");
     }
 
     /// The rest of the period.
@@ -255,7 +256,9 @@ impl Plan {
 
     fn rest_ms(&self, left_ms: u64, now_ms: u64) -> u64 {
         let due_ms = self.again.values().map(|(_, due_ms)| due_ms.saturating_sub(now_ms)).min();
-        left_ms.min(SCRUB_LOOK_MS).min(due_ms.unwrap_or(u64::MAX)).max(1)
+        let rest_ms = left_ms.min(SCRUB_LOOK_MS).min(due_ms.unwrap_or(u64::MAX)).max(1);
+        assert!((1..=SCRUB_LOOK_MS).contains(&rest_ms), "the scrub looks again in time");
+        rest_ms
     }
 }
 

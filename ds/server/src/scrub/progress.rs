@@ -65,7 +65,10 @@ impl Progress {
     /// The bytes for the store with this uuid.
     pub(crate) fn encode(&self, store: [u8; 16]) -> [u8; PROGRESS_BYTES] {
         let mut bytes = [0; PROGRESS_BYTES];
-        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        let mut put = |at: usize, field: &[u8]| {
+            assert!(at + field.len() <= CHECK_AT, "a field lies before the checksum");
+            bytes[at..at + field.len()].copy_from_slice(field);
+        };
         put(0, MAGIC);
         put(8, &VERSION.to_be_bytes());
         put(16, &store);

@@ -1,5 +1,5 @@
-//! Extents whose journal a READ, or a replica that is being filled, found bad: the scrub checks them
-//! next, whatever it was about to do.
+//! Extents whose journal a READ, or a replica that is being filled, found bad: the scrub checks
+//! them next, whatever it was about to do.
 
 use std::collections::BTreeSet;
 

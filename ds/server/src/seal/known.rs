@@ -138,7 +138,8 @@ impl Shown {
         self.change_entry(image, |entry| entry.due_ms = until_ms);
     }
 
-    /// Lists the images that are in the directory now, and those that are in use without being there.
+    /// Lists the images that are in the directory now, and those that are in use without being
+    /// there.
     pub(super) fn list_images(&self, images: &ImageStore, absent: &[Sealing]) {
         let (mut here, mut after) = (BTreeSet::new(), None);
         loop {

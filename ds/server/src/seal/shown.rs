@@ -111,7 +111,8 @@ impl Reporter {
     }
 
     /// The images in use, but not here, of extents that this server may be primary of: of a primary
-    /// that was a replica a moment ago, no metadata server may have heard yet that it uses an image.
+    /// that was a replica a moment ago, no metadata server may have heard yet that it uses an
+    /// image.
     async fn find_absent(&self) -> Vec<Sealing> {
         let mut found = Vec::new();
         for extent in self.table.extents() {
@@ -352,7 +353,8 @@ impl Reporter {
         }
     }
 
-    /// Notes that an image which waited for its group waits no more: its extent may be sealed again.
+    /// Notes that an image which waited for its group waits no more: its extent may be sealed
+    /// again.
     fn end_waiting(&self, question: &Question) {
         if let Some(sealing) = question.sealing.filter(|sealing| self.shown.end_waiting(sealing)) {
             self.store.delay_sealing(sealing.extent, 0);
