@@ -205,7 +205,7 @@ impl Permits {
     pub(crate) fn set_admits(&self, admits: Admits) {
         let version = admits.version;
         self.change_identity(|before| Identity { admits: Some(Arc::new(admits)), ..before });
-        assert_eq!(self.exports_version(), Some(version), "exports are told to a server that has an id");
+        assert_eq!(self.exports_version(), Some(version), "a server that has an id learns exports");
     }
 
     fn change_identity(&self, change: impl FnOnce(Identity) -> Identity) {

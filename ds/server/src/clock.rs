@@ -134,6 +134,6 @@ mod tests {
         clock.note_time(0, 7);
         assert_eq!(clock.wall_ms(), START_MS + 3_000, "an answer that took that long says nothing");
         clock.note_time(clock.passed_ns() + 1, 7);
-        assert_eq!(clock.wall_ms(), START_MS + 3_000, "nor does one to a question that is still to be asked");
+        assert_eq!(clock.wall_ms(), START_MS + 3_000, "nor does one to a later question");
     }
 }

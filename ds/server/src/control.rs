@@ -17,10 +17,8 @@ use layout::Epoch;
 use parking_lot::Mutex;
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
-use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
-use wire_nfs::control::images::{Adopt, EndImage, HaveImages, PutImage, ReadImage};
-use wire_nfs::control::replicate::{Attach, Flush, ReadData, Replicate, SayAgain};
+use wire_nfs::control::images::{Adopt, HadImages, HaveImages};
 use wire_nfs::control::{
     ControlGate, Keyring, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
 };
@@ -179,9 +177,9 @@ impl ControlCalls {
                 })
                 .await
             }
-            Procedure::Cut => respond(args, async |ask: Cut| self.cut_extent(&ask).await).await,
-            Procedure::Prove => respond(args, async |ask: AtEpoch| self.prove_extent(&ask).await).await,
-            Procedure::Drop => respond(args, async |ask: AtEpoch| self.drop_extent(&ask).await).await,
+            Procedure::Cut => respond(args, async |ask| self.cut_extent(&ask).await).await,
+            Procedure::Prove => respond(args, async |ask| self.prove_extent(&ask).await).await,
+            Procedure::Drop => respond(args, async |ask| self.drop_extent(&ask).await).await,
             Procedure::Keep => {
                 respond(args, async |set: CopySet| {
                     self.check_primary(&set)?;
@@ -190,14 +188,10 @@ impl ControlCalls {
                 })
                 .await
             }
-            Procedure::Encode => {
-                respond(args, async |ask: EncodeGroup| self.work.encode_group(ask).await).await
-            }
-            Procedure::Rebuild => {
-                respond(args, async |ask: GroupSlot| self.work.rebuild_slot(ask).await).await
-            }
-            Procedure::Adopt => respond(args, async |ask: Adopt| self.adopt(&ask).await).await,
-            Procedure::Have => respond(args, async |ask: HaveImages| self.check_images(&ask).await).await,
+            Procedure::Encode => respond(args, async |ask| self.work.encode_group(ask).await).await,
+            Procedure::Rebuild => respond(args, async |ask| self.work.rebuild_slot(ask).await).await,
+            Procedure::Adopt => respond(args, async |ask| self.adopt(&ask).await).await,
+            Procedure::Have => respond(args, async |ask| self.check_images(&ask).await).await,
             Procedure::Size => respond(args, async |ask: SizeOf| Ok(self.sizes(&ask))).await,
             Procedure::Stat => respond(args, async |_: Nothing| Ok(self.stat())).await,
             _ => return None,
@@ -221,16 +215,14 @@ impl ControlCalls {
         }
         let (replica, images) = (&self.replica, &self.images);
         Some(match procedure {
-            Procedure::Attach => respond(args, async |ask: Attach| replica.attach_extent(ask).await).await,
-            Procedure::Replicate => {
-                respond(args, async |record: Replicate| replica.take_record(record).await).await
-            }
-            Procedure::Flush => respond(args, async |ask: Flush| replica.flush_records(ask).await).await,
-            Procedure::ReadData => respond(args, async |ask: ReadData| replica.read_data(ask).await).await,
-            Procedure::SayAgain => respond(args, async |ask: SayAgain| replica.resend_all(ask).await).await,
-            Procedure::ReadImage => respond(args, async |ask: ReadImage| images.read_image(ask).await).await,
-            Procedure::PutImage => respond(args, async |ask: PutImage| images.put_image(ask).await).await,
-            Procedure::EndImage => respond(args, async |ask: EndImage| images.end_image(ask).await).await,
+            Procedure::Attach => respond(args, async |ask| replica.attach_extent(ask).await).await,
+            Procedure::Replicate => respond(args, async |record| replica.take_record(record).await).await,
+            Procedure::Flush => respond(args, async |ask| replica.flush_records(ask).await).await,
+            Procedure::ReadData => respond(args, async |ask| replica.read_data(ask).await).await,
+            Procedure::SayAgain => respond(args, async |ask| replica.resend_all(ask).await).await,
+            Procedure::ReadImage => respond(args, async |ask| images.read_image(ask).await).await,
+            Procedure::PutImage => respond(args, async |ask| images.put_image(ask).await).await,
+            Procedure::EndImage => respond(args, async |ask| images.end_image(ask).await).await,
             _ => return None,
         })
     }
@@ -302,7 +294,7 @@ impl ControlCalls {
         adopt_extent(&self.store, &self.serving, &self.replication.table, images, ask).await
     }
 
-    async fn check_images(&self, ask: &HaveImages) -> Result<wire_nfs::control::images::HadImages, Refusal> {
+    async fn check_images(&self, ask: &HaveImages) -> Result<HadImages, Refusal> {
         check_presence(self.images.shelf(), &self.serving, &self.directory, ask).await
     }
 

@@ -141,7 +141,10 @@ impl Holding {
                 true
             }
             failed => {
-                tracing::debug!(questions = batch.len(), error = ?failed.err(), "no metadata server says which layouts are held");
+                tracing::debug!(
+                    questions = batch.len(), error = ?failed.err(),
+                    "no metadata server says which layouts are held"
+                );
                 batch.iter().for_each(|question| self.holders.give_up(question));
                 false
             }
@@ -212,7 +215,7 @@ const ASKED: u64 = 1 << 2;
 const SECOND_AT: u32 = 3;
 const SECOND_MASK: u64 = (1 << 27) - 1;
 const HASH_AT: u32 = 30;
-const _: () = assert!(SECOND_MASK.count_ones() == HASH_AT - SECOND_AT, "the second lies below the hash");
+const _: () = assert!(SECOND_MASK.count_ones() == HASH_AT - SECOND_AT, "seconds lie below the hash");
 const _: () = assert!(HELD_S_MAX < SECOND_MASK, "the table tells how old what is believed is");
 
 /// What decides whether a handle is good, but for its age: it stands for the handles of one grant,

@@ -182,7 +182,7 @@ impl Serving {
 
     /// Renews the lease: a metadata server answered a call that was sent at `sent_ms`.
     pub(crate) fn renew_lease(&self, sent_ms: u64, lease_ms: u32) {
-        assert!((LEASE_MS_MIN..=LEASE_MS_MAX).contains(&lease_ms), "the registrar clamps what it was told");
+        assert!((LEASE_MS_MIN..=LEASE_MS_MAX).contains(&lease_ms), "the registrar clamps leases");
         self.lease.renew(sent_ms, lease_ms, self.now_ms());
     }
 

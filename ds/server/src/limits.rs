@@ -325,13 +325,13 @@ const RECORD_BYTES_MAX: usize = {
 const REPLICATE_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
 
 // Handles, exports and leases.
-const _: () = assert!(HANDLE_RENEW_STEPS <= HANDLE_FRESH_STEPS, "a handle is asked about while it is good");
-const _: () = assert!(HELD_RENEW_S < HELD_S_MAX, "a layout is asked about while it is believed to be held");
-const _: () = assert!(GONE_S_MAX <= HELD_S_MAX, "a refusal is believed no longer than a confirmation");
+const _: () = assert!(HANDLE_RENEW_STEPS <= HANDLE_FRESH_STEPS, "a handle is asked about in time");
+const _: () = assert!(HELD_RENEW_S < HELD_S_MAX, "a layout is asked about in time");
+const _: () = assert!(GONE_S_MAX <= HELD_S_MAX, "a refusal is not believed longer");
 const _: () = assert!(HELD_MAX <= QUESTIONS_MAX, "a whole call of questions may wait");
-const _: () = assert!(QUESTIONS_MAX <= HOLDERS_KNOWN_MAX, "answers to all questions are remembered");
+const _: () = assert!(QUESTIONS_MAX <= HOLDERS_KNOWN_MAX, "all answers are remembered");
 const _: () = assert!(HELD_PAUSE_MS < HELD_WAIT_MS_MAX, "a request that waits sees a second call");
-const _: () = assert!(CONTROL_CALL_MS_MAX < HELD_WAIT_MS_MAX, "a request that waits sees a call end");
+const _: () = assert!(CONTROL_CALL_MS_MAX < HELD_WAIT_MS_MAX, "a waiting request sees a call end");
 const _: () = assert!(2 <= ADMIT_ROUNDS_MAX, "a request that waited is checked again");
 const _: () = assert!(2 <= LEASE_MARGIN_PARTS, "a part of a lease is used");
 const _: () = assert!(LEASE_MS_MIN < LEASE_MS_MAX, "there are leases");
@@ -339,15 +339,13 @@ const _: () = assert!(
     HEARTBEAT_PARTS <= (LEASE_MS_MIN - LEASE_MS_MIN / LEASE_MARGIN_PARTS) as u64,
     "heartbeats of the shortest lease are a millisecond apart"
 );
-const _: () =
-    assert!(CLOCK_AGREE_NS <= CLOCK_ASK_MS * 1_000_000, "an answer about the time is of one question");
+const _: () = assert!(CLOCK_AGREE_NS <= CLOCK_ASK_MS * 1_000_000, "an answer is of one question");
 
 // The disk.
 const _: () = assert!(WATCH_LOOK_MS <= WATCH_STEP_MS_MAX, "time passes from one look to the next");
 const _: () = assert!(WATCH_STEP_MS_MAX < HANG_MS, "one look does not make a hang");
 const _: () = assert!(PROMPT_MS < HANG_MS, "a disk that hangs is not prompt");
-const _: () =
-    assert!(PROMPT_MS <= HANG_OVER_MS, "a disk is prompt for a while before it counts as answering");
+const _: () = assert!(PROMPT_MS <= HANG_OVER_MS, "a disk is prompt for a while");
 
 // Replicas.
 const _: () = assert!(TRANSFER_BYTES_MAX <= REPLICA_WINDOW_BYTES, "every record gets its turn");
@@ -355,16 +353,14 @@ const _: () = assert!(
     FILL_RECORDS_IN_FLIGHT_MAX * (TRANSFER_BYTES_MAX as usize) < REPLICA_WINDOW_BYTES as usize,
     "a fill leaves a part of the window to WRITEs"
 );
-const _: () = assert!(TRANSFER_BYTES_MAX as u64 <= FILL_BYTES_PER_S, "a fill sends records each second");
+const _: () = assert!(TRANSFER_BYTES_MAX as u64 <= FILL_BYTES_PER_S, "a fill sends each second");
 const _: () = assert!(REPLICA_PAUSE_MS < REPLICA_STALL_MS_MAX, "a silent replica is tried again");
 const _: () = assert!(
     2 * REPLICA_STALL_MS_MAX < SETTLE_MS_MAX,
     "a WRITE outlasts a replica that answers nothing, or keeps nothing"
 );
-const _: () =
-    assert!(REPLICA_FULL_PAUSE_MS < SETTLE_MS_MAX, "a full replica is tried while a WRITE may wait");
-const _: () =
-    assert!(UNREADABLE_PAUSE_MS < SETTLE_MS_MAX, "a replica is sent again what was restored meanwhile");
+const _: () = assert!(REPLICA_FULL_PAUSE_MS < SETTLE_MS_MAX, "a full replica is tried in time");
+const _: () = assert!(UNREADABLE_PAUSE_MS < SETTLE_MS_MAX, "what is restored is sent");
 const _: () = assert!(CUT_SETTLE_MS_MAX <= SETTLE_MS_MAX, "a CUT waits no longer than a WRITE");
 const _: () = assert!(SETTLE_MS_MAX < SAY_AGAIN_MS_MAX, "a replica outlasts its primary's waits");
 const _: () = assert!(THAW_CALLS_MAX <= THAWS_MAX, "every call is about an extent");
@@ -372,27 +368,25 @@ const _: () = assert!(THAW_PAUSE_MS < SETTLE_MS_MAX, "a WRITE that waits sees a 
 const _: () = assert!(REST_PAUSE_MS < REST_MS_MAX, "a READ that waits sees a second call");
 
 // Sealing and images.
-const _: () = assert!(SEAL_ROUND_MAX <= ds_store::limits::RIPE_MAX, "the store names a whole round");
+const _: () = assert!(SEAL_ROUND_MAX <= ds_store::limits::RIPE_MAX, "the store names a round");
 const _: () = assert!(SEAL_PERIOD_MS <= SEAL_RETRY_MS, "a try is followed by a pause");
-const _: () = assert!(SEAL_RETRY_MS <= SEAL_AGAIN_MS, "what may succeed is tried sooner than what may not");
-const _: () = assert!(SEAL_READ_BYTES <= ds_store::limits::EXTENT_BYTES, "sealing reads a part of an extent");
-const _: () =
-    assert!(CLIENT_LINGERS_MS < SEAL_PERIOD_MS, "a server is quiet between clients that come seldom");
+const _: () = assert!(SEAL_RETRY_MS <= SEAL_AGAIN_MS, "what may succeed is tried sooner");
+const _: () = assert!(SEAL_READ_BYTES <= ds_store::limits::EXTENT_BYTES, "a part of an extent");
+const _: () = assert!(CLIENT_LINGERS_MS < SEAL_PERIOD_MS, "seldom clients leave time");
 const _: () = assert!(2 <= PRESSED_PARTS, "a store with much room is not pressed");
 const _: () = assert!(SHOW_WAITING_MS <= SHOW_PERIOD_MS, "what waits is shown sooner");
 const _: () = assert!(SEAL_PERIOD_MS <= SHOW_WAITING_MS, "what waits is shown when it is due");
-const _: () = assert!(IMAGE_CALL_MS_MAX <= IMAGE_END_MS_MAX, "the end of an image takes as long as a piece");
-const _: () = assert!(IMAGE_CALL_MS_MAX < SILENT_MS, "a server that fell silent is known to be for a while");
-const _: () = assert!(IMAGE_END_MS_MAX <= RECEIVING_MS_MAX, "an image stays while its end is under way");
+const _: () = assert!(IMAGE_CALL_MS_MAX <= IMAGE_END_MS_MAX, "an end takes as long as a piece");
+const _: () = assert!(IMAGE_CALL_MS_MAX < SILENT_MS, "silence is remembered");
+const _: () = assert!(IMAGE_END_MS_MAX <= RECEIVING_MS_MAX, "an image outlasts its end");
 const _: () = assert!(ds_image::limits::FRAME_BYTES <= FRAMES_KEPT_BYTES, "a frame is kept");
 const _: () = assert!(MENDING_MAX <= MENDED_KNOWN_MAX, "what is mended is remembered");
 
 // The scrub.
-const _: () = assert!(SCRUB_NOTE_MS <= SCRUB_LOOK_MS, "progress is noted more often than rounds begin");
-const _: () = assert!(SCRUB_LOOK_MS <= SCRUB_AGAIN_MS, "the scrub looks when something is due again");
-const _: () = assert!(SCRUB_AGAIN_MS < SCRUB_PERIOD_MS, "bad data are checked again within a round");
-const _: () =
-    assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
+const _: () = assert!(SCRUB_NOTE_MS <= SCRUB_LOOK_MS, "progress is noted often");
+const _: () = assert!(SCRUB_LOOK_MS <= SCRUB_AGAIN_MS, "the scrub looks in time");
+const _: () = assert!(SCRUB_AGAIN_MS < SCRUB_PERIOD_MS, "bad data are checked again");
+const _: () = assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the default is no less than the least");
 const _: () = assert!(
     ds_store::limits::WRITE_BYTES_MAX <= wire_nfs::control::limits::RECORD_DATA_BYTES_MAX,
     "a record fits a message"

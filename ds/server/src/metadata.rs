@@ -50,7 +50,10 @@ impl MetadataQueries {
                     Some(Ok(told)) => return Ok(told),
                     Some(Err(AskError::Refused(Refusal::Stale))) => return Err(Nfsstat3::Stale),
                     Some(Err(error)) => {
-                        tracing::debug!(?procedure, %error, "no metadata server answers what a READ waits for");
+                        tracing::debug!(
+                            ?procedure, %error,
+                            "no metadata server answers what a READ waits for"
+                        );
                     }
                     None => {}
                 }

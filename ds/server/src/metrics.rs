@@ -185,7 +185,10 @@ impl Metrics {
     pub(crate) fn count_refused_address(&self, export: u16, from: IpAddr) {
         let times = self.addresses_refused.inc() + 1;
         if times.is_power_of_two() {
-            tracing::warn!(export, %from, times, "a handle comes from an address that its export does not admit");
+            tracing::warn!(
+                export, %from, times,
+                "a handle comes from an address that its export does not admit"
+            );
         }
     }
 

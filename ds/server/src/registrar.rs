@@ -155,7 +155,7 @@ impl Registrar {
             self.directory.use_metadata(others);
             let Some(lease_ms) = lease_ms else {
                 if !round.complained {
-                    tracing::warn!("no lease yet: what was missed has still to be done, or is not noted");
+                    tracing::warn!("no lease yet: missed work has still to be done, or is not noted");
                     round.complained = true;
                 }
                 self.env.clock.sleep_ms(REGISTER_PAUSE_MS).await;
@@ -240,7 +240,7 @@ impl Registrar {
         }
         self.learn_exports(link, registered.exports, sent_ms, CONTROL_CALL_MS_MAX).await?;
         let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
-        assert!(self.permits.identity().is_some(), "a server that serves knows what it judges handles by");
+        assert!(self.permits.identity().is_some(), "a server that serves can judge handles");
         self.serving.renew_lease(sent_ms, lease_ms);
         tracing::info!(server = registered.server, lease_ms, "registered");
         Ok(Some(lease_ms))
@@ -352,7 +352,10 @@ impl Registrar {
     fn log_unlearnt(&self, error: &AskError) {
         static RATE: LogRate = LogRate::new();
         if let Some(suppressed) = RATE.admit(self.env.clock.monotonic_ms()) {
-            tracing::warn!(%error, suppressed, "new handle keys or exports not learnt: asked again with the next heartbeat");
+            tracing::warn!(
+                %error, suppressed,
+                "new handle keys or exports not learnt: asked again with the next heartbeat"
+            );
         }
     }
 }

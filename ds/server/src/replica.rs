@@ -111,7 +111,10 @@ impl Replica {
         }
         self.metrics.count_kept(record.data.len() as u64);
         let server = self.directory.own().map(|own| own.0);
-        tracing::debug!(server, %extent, image = %image.image, sequence, "a replica that was told an image");
+        tracing::debug!(
+            server, %extent, image = %image.image, sequence,
+            "a replica that was told an image"
+        );
         Ok(Nothing)
     }
 
@@ -186,13 +189,16 @@ impl Replica {
             if !checked.bad.is_empty() {
                 return Err(Refusal::Io);
             }
-            assert!(checked.next.is_none_or(|next| from < next), "a check goes on behind what it read");
+            assert!(checked.next.is_none_or(|next| from < next), "a check goes on forward");
             next = checked.next;
         }
         let kept = self.replication.adopt_set(&set).ok_or(Refusal::Busy)?;
         let replica = DataServerId(ask.server);
         kept.resend_all(&self.replication, replica).await.map_err(|error| {
-            tracing::warn!(%extent, replica = replica.0, ?error, "everything is not sent to a replica again yet");
+            tracing::warn!(
+                %extent, replica = replica.0, ?error,
+                "everything is not sent to a replica again yet"
+            );
             Refusal::Busy
         })?;
         tracing::info!(%extent, replica = replica.0, "everything was sent to a replica again");

@@ -94,7 +94,7 @@ impl Restorer {
                 let checked = self.store.check(extent, from).await;
                 let inside: Vec<BadRun> = checked.bad.into_iter().filter(|run| run.offset < end).collect();
                 self.restore_runs(extent, &inside).await?;
-                assert!(checked.next.is_none_or(|next| from < next), "a check goes on behind what it read");
+                assert!(checked.next.is_none_or(|next| from < next), "a check goes on forward");
                 next = checked.next;
             }
             Ok(())
@@ -143,7 +143,10 @@ impl Restorer {
             return Err(NotRestored::StillBad);
         }
         let BadRun { offset, length, is_image_record, .. } = run;
-        tracing::info!(%extent, offset, length, is_image_record, "bytes of the journal are restored");
+        tracing::info!(
+            %extent, offset, length, is_image_record,
+            "bytes of the journal are restored"
+        );
         Ok(())
     }
 
@@ -220,7 +223,10 @@ impl Restorer {
                     return Some(held.data);
                 }
                 Ok(held) => {
-                    tracing::warn!(%extent, replica = server.0, sequence = held.sequence, "a replica has older bytes");
+                    tracing::warn!(
+                        %extent, replica = server.0, sequence = held.sequence,
+                        "a replica has older bytes"
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%extent, replica = server.0, %error, "a replica gives no bytes");

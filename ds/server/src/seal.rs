@@ -135,7 +135,10 @@ impl Sealer {
         };
         self.shelf.metrics.sealed.inc();
         self.shelf.metrics.sealed_bytes.inc_by(u64::from(end));
-        tracing::debug!(%extent, image = %identity.image, sequence, bytes = sealed.info.image_bytes, "sealed");
+        tracing::debug!(
+            %extent, image = %identity.image, sequence, bytes = sealed.info.image_bytes,
+            "sealed"
+        );
         self.shown.add_sealed(&sealed);
         self.space.note_images();
         Outcome::Sealed
@@ -182,7 +185,7 @@ impl Sealer {
             }
         }
         let sealed = writer.finish(end).await.map_err(|error: FinishError| error.to_string())?;
-        assert_eq!(sealed.info.identity.image, identity.image, "the image is the one that was begun");
+        assert_eq!(sealed.info.identity.image, identity.image, "it is the image that was begun");
         if is_at() {
             return Ok(Some(sealed));
         }

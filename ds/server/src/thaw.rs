@@ -165,7 +165,10 @@ impl Thaws {
             What::Thaw { image, sequence } => {
                 self.store.thawed(report.extent, image);
                 self.thawed.inc();
-                tracing::debug!(extent = %report.extent, sequence, "something lies above the image");
+                tracing::debug!(
+                    extent = %report.extent, sequence,
+                    "something lies above the image"
+                );
             }
             What::Promise => self.note_promised(report.extent),
         }
@@ -240,7 +243,10 @@ impl Thaws {
                     self.replication.depose_extent(extent, epoch).await;
                     return Err(SettleError::Deposed);
                 }
-                Some(Err(error)) => tracing::debug!(%extent, %error, "no metadata server hears of a WRITE"),
+                Some(Err(error)) => tracing::debug!(
+                    %extent, %error,
+                    "no metadata server hears of a WRITE"
+                ),
                 None => {}
             }
             if says.receiver_count() <= 1 {

@@ -44,14 +44,14 @@ fn a_handle_is_for_what_it_says() {
     assert_eq!(open_handle(&here, &read, Wanted::Read), Ok(may_read));
     assert_eq!(open_handle(&here, &read, Wanted::Write), Err(Nfsstat3::Acces));
     assert_eq!(open_handle(&here, &write, Wanted::Write), Ok(may_write));
-    assert_eq!(open_handle(&here, &write, Wanted::Read), Err(Nfsstat3::Stale), "a grant that does not read");
+    assert_eq!(open_handle(&here, &write, Wanted::Read), Err(Nfsstat3::Stale), "it does not read");
     assert_eq!(
         open_handle(&here, &sealed(&next, &may_read), Wanted::Read),
         Ok(may_read),
         "both keys are good"
     );
     assert_eq!(open_handle(&of(DataServerId(5), &[&key]), &read, Wanted::Read), Err(Nfsstat3::Stale));
-    assert_eq!(open_handle(&of(own, &[&next]), &read, Wanted::Read), Err(Nfsstat3::Stale), "its key is gone");
+    assert_eq!(open_handle(&of(own, &[&next]), &read, Wanted::Read), Err(Nfsstat3::Stale), "key gone");
     let another = HandleKey::new([2; 32]);
     assert_eq!(open_handle(&of(own, &[&another]), &read, Wanted::Read), Err(Nfsstat3::Badhandle), "forged");
     let mut earlier = read.as_bytes().to_vec();

@@ -206,7 +206,7 @@ impl ExtentCopies {
             .runs_since(self.id, from)
             .await
             .map_err(|error| unreadable(replication, self.id, &error))?;
-        assert!(runs.iter().all(|run| from <= run.sequence), "a delta begins where it was asked to");
+        assert!(runs.iter().all(|run| from <= run.sequence), "a delta begins at `from`");
         // Data first: the rest may hide older acts of the replica that say the same.
         let (data, rest): (Vec<Run>, Vec<Run>) =
             runs.into_iter().partition(|run| matches!(run.said, Said::Data));
@@ -313,7 +313,10 @@ impl ExtentCopies {
             return Went::Well;
         };
         if word != Word::Ask {
-            tracing::info!(extent = %self.id, replica = server.0, ?word, "report to the metadata server");
+            tracing::info!(
+                extent = %self.id, replica = server.0, ?word,
+                "report to the metadata server"
+            );
         }
         match call::report_copies(replication, self.id, word, server, before.0).await {
             CopiesAnswer::Set(set) if replication.directory.is_own(set.home) => {
@@ -361,7 +364,10 @@ fn stuck(replication: &Replication, error: &ChangeError) -> Fault {
 /// The journal here does not give bytes that a replica is to get. That is no fault of the replica,
 /// which may have just these bytes.
 fn unreadable(replication: &Replication, extent: ExtentId, error: &ReadError) -> Fault {
-    tracing::error!(%extent, %error, "cannot send bytes to a replica that the journal does not give");
+    tracing::error!(
+        %extent, %error,
+        "cannot send bytes to a replica that the journal does not give"
+    );
     replication.wanted.request_check(extent);
     Fault::Unreadable
 }

@@ -80,7 +80,7 @@ pub(crate) struct Member {
 
 fn lower(place: &mut Option<u64>, sequence: u64) {
     *place = Some(place.map_or(sequence, |known| known.min(sequence)));
-    assert!(place.is_some_and(|from| from <= sequence), "a place covers the sequence it was lowered for");
+    assert!(place.is_some_and(|from| from <= sequence), "a place covers its sequence");
 }
 
 impl Member {
@@ -200,7 +200,7 @@ impl Member {
     /// again.
     pub(crate) fn say_again(&mut self) {
         self.overlay.get_or_insert(0);
-        assert!(!self.is_stable(0), "a replica with bad bytes is not stable before it has everything again");
+        assert!(!self.is_stable(0), "a replica with bad bytes is not stable");
     }
 
     /// Begins an overlay, if records may be sent: everything known to be missing by now is part of

@@ -53,7 +53,10 @@ async fn is_on_disk(shelf: &Shelf, held: &HeldImage) -> bool {
     match shelf.dir.on_disk(ImageId(held.image)).await {
         Ok(found) => found == Some(u64::from(held.file_bytes)),
         Err(error) => {
-            tracing::warn!(image = %ImageId(held.image), %error, "the disk does not tell whether an image is here");
+            tracing::warn!(
+                image = %ImageId(held.image), %error,
+                "the disk does not tell whether an image is here"
+            );
             true
         }
     }

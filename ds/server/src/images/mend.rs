@@ -33,7 +33,10 @@ pub(super) fn start_mending(images: &Arc<Images>, image: &ImageRef) {
                 images.shelf.metrics.mended_images.inc();
                 tracing::info!(image = %image.image, frames, "bad frames were rewritten");
             }
-            Err(error) => tracing::warn!(image = %image.image, %error, "an image cannot be mended now"),
+            Err(error) => tracing::warn!(
+                image = %image.image, %error,
+                "an image cannot be mended now"
+            ),
         }
     });
 }

@@ -98,7 +98,7 @@ impl Outlet {
         while IMAGE_DATA_BYTES_MAX <= self.pending.len() {
             self.send_chunk().await?;
         }
-        assert!(self.pending.len() < IMAGE_DATA_BYTES_MAX, "what is kept back is less than a chunk");
+        assert!(self.pending.len() < IMAGE_DATA_BYTES_MAX, "less than a chunk waits");
         Ok(())
     }
 
@@ -182,7 +182,10 @@ impl Site {
         let neighbour = self.directory.neighbour(server).ok_or(OutletError::Elsewhere)?;
         let told = neighbour.link.ask_within::<Nothing>(procedure, args, ms_max).await;
         told.map(drop).map_err(|error| {
-            tracing::warn!(server = server.0, ?procedure, %error, "another server does not take an image");
+            tracing::warn!(
+                server = server.0, ?procedure, %error,
+                "another server does not take an image"
+            );
             neighbour.link.disconnect_if_silent(&error);
             OutletError::Elsewhere
         })
@@ -199,4 +202,4 @@ impl From<OutletError> for Refusal {
 }
 
 const _: () =
-    assert!((IMAGE_DATA_BYTES_MAX as u64).is_multiple_of(RAW_BLOCK_BYTES), "a chunk is whole blocks");
+    assert!((IMAGE_DATA_BYTES_MAX as u64).is_multiple_of(RAW_BLOCK_BYTES), "chunks are whole blocks");

@@ -149,7 +149,10 @@ impl ImageWork {
         let sources = rank_sources(&self.images, group, slot, bad);
         let repair = Repair::new(shape, &sources, &[slot], WINDOW_BYTES_MAX);
         let repair = repair.map_err(|error| {
-            tracing::warn!(group = %shape.group(), slot, %error, "an image cannot be made again now");
+            tracing::warn!(
+                group = %shape.group(), slot, %error,
+                "an image cannot be made again now"
+            );
             Failed::End(Refusal::NoImage)
         })?;
         let Some((image, _)) = shape.image(slot) else { return Err(Failed::End(Refusal::Invalid)) };

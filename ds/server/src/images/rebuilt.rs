@@ -72,7 +72,7 @@ impl ImageBytes for RebuiltBytes {
                 at = stop;
             }
             let asked = end.saturating_sub(offset);
-            assert_eq!(all.len() as u64, asked, "what is computed is as long as what was asked for");
+            assert_eq!(all.len() as u64, asked, "all that was asked for is computed");
             Ok(all.freeze())
         })
     }

@@ -46,7 +46,10 @@ impl Images {
             Ok(found) if found.data.len() == length as usize => Ok(found.data),
             Ok(_) | Err(AskError::Refused(Refusal::NoImage | Refusal::Invalid)) => Err(NoBytes::Absent),
             Err(error) => {
-                tracing::debug!(server = server.0, %image, %error, "bytes of an image did not come");
+                tracing::debug!(
+                    server = server.0, %image, %error,
+                    "bytes of an image did not come"
+                );
                 if matches!(error, AskError::Call(_)) {
                     self.note_silence(server);
                     neighbour.link.disconnect_if_silent(&error);
@@ -89,7 +92,7 @@ impl ImageBytes for RemoteBytes {
                     gone.store(true, Ordering::Relaxed);
                     io::Error::from(io::ErrorKind::NotFound)
                 })?;
-                assert_eq!(came.len() as u64, stop - at, "a server gives what it was asked for, or nothing");
+                assert_eq!(came.len() as u64, stop - at, "a server gives all bytes or none");
                 // Nearly always it is one piece.
                 if at == offset && stop == end {
                     return Ok(came);

@@ -101,7 +101,10 @@ impl Source {
         if let Err(error @ (ReadError::Log(_) | ReadError::ImageRecord(_))) = &found {
             // The rest of the extent may be as bad.
             self.wanted.request_check(extent);
-            tracing::warn!(%extent, offset, count, %error, "bytes that a client reads are bad: they are fetched from a replica");
+            tracing::warn!(
+                %extent, offset, count, %error,
+                "bytes that a client reads are bad: they are fetched from a replica"
+            );
             match self.restorer.restore_range(extent, offset, count).await {
                 Ok(()) => found = self.store.read(extent, handle.epoch, offset, count).await,
                 Err(why) => {

@@ -54,17 +54,29 @@ impl Trouble {
                 let (extent, frame_bytes) = (damaged.info().identity.extent, FRAME_BYTES as u64);
                 for BadFrame { frame, fault } in bad {
                     let offset = u64::from(*frame) * frame_bytes;
-                    tracing::error!(%image, %extent, offset, length = frame_bytes, %fault, "a frame of an image is bad");
+                    tracing::error!(
+                        %image, %extent, offset, length = frame_bytes, %fault,
+                        "a frame of an image is bad"
+                    );
                 }
             }
             Self::Blocks(damaged, bad) => {
                 for BadFrame { frame: block, fault } in bad {
-                    tracing::error!(%image, group = %damaged.info().group, block, %fault, "a block of parity is bad");
+                    tracing::error!(
+                        %image, group = %damaged.info().group, block, %fault,
+                        "a block of parity is bad"
+                    );
                 }
             }
-            Self::Structure(what) => tracing::error!(%image, what, "an image is bad beyond reading"),
+            Self::Structure(what) => tracing::error!(
+                %image, what,
+                "an image is bad beyond reading"
+            ),
             Self::Gone => tracing::error!(%image, "the file of an image has gone"),
-            Self::Unreadable(error) => tracing::error!(%image, %error, "the disk does not read an image"),
+            Self::Unreadable(error) => tracing::error!(
+                %image, %error,
+                "the disk does not read an image"
+            ),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn check_extent(
                 }
             }
         }
-        assert!(checked.next.is_none_or(|next| from < next), "a check goes on behind what it read");
+        assert!(checked.next.is_none_or(|next| from < next), "a check goes on forward");
         next = checked.next;
         pace.pause_after(checked.bytes).await;
     }

@@ -29,12 +29,18 @@ impl Note {
     pub(super) async fn load_progress(&self) -> Progress {
         match self.read_file().await {
             Ok(bytes) => Progress::decode(&bytes, self.store).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the noted progress of the scrub is of no use: a round begins");
+                tracing::warn!(
+                    %error,
+                    "the noted progress of the scrub is of no use: a round begins"
+                );
                 Progress::default()
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Progress::default(),
             Err(error) => {
-                tracing::warn!(%error, "the noted progress of the scrub cannot be read: a round begins");
+                tracing::warn!(
+                    %error,
+                    "the noted progress of the scrub cannot be read: a round begins"
+                );
                 Progress::default()
             }
         }

@@ -172,7 +172,7 @@ impl Plan {
         self.owed_us = self.owed_us.saturating_add(bytes.saturating_mul(1_000_000 * parts) / bytes_per_s);
         let pause_ms = self.owed_us / 1_000;
         self.owed_us %= 1_000;
-        assert!((SCRUB_BYTES_PER_S_MIN..=most).contains(&bytes_per_s), "the pace stays within its bounds");
+        assert!((SCRUB_BYTES_PER_S_MIN..=most).contains(&bytes_per_s), "the pace is bounded");
         pause_ms
     }
 
@@ -245,7 +245,7 @@ impl Plan {
         if unix_ns < self.progress.began_unix_ns {
             self.progress.began_unix_ns = unix_ns.max(1);
         }
-        assert!(self.progress.began_unix_ns <= unix_ns.max(1), "a round does not begin in the future");
+        assert!(self.progress.began_unix_ns <= unix_ns.max(1), "a round began before now");
     }
 
     /// The rest of the period.

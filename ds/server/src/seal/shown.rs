@@ -331,7 +331,7 @@ impl Reporter {
         let (image, shown) = (sealing.image.image, &self.shown);
         match self.uses.use_image(sealing).await {
             Ok(epoch) => {
-                assert_eq!(epoch, sealing.epoch, "an image comes into use in the set that it was made of");
+                assert_eq!(epoch, sealing.epoch, "the set is the one that the image was made of");
                 shown.change_entry(image, |entry| entry.said = Some(epoch));
                 shown.end_waiting(sealing);
                 // What comes above it may be sealed again.
@@ -378,7 +378,10 @@ impl Reporter {
                 self.space.note_images();
             }
             Err(DeleteError::Absent | DeleteError::Busy) => {}
-            Err(DeleteError::Io(error)) => tracing::error!(%image, %error, "an image cannot be deleted"),
+            Err(DeleteError::Io(error)) => tracing::error!(
+                %image, %error,
+                "an image cannot be deleted"
+            ),
         }
     }
 }
