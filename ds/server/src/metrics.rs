@@ -20,7 +20,6 @@ use prometheus_client::registry::Registry;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::limits::{CLIENT_LINGERS_MS, SLOW_MS};
-use crate::status;
 
 const ROLE: &str = "ds";
 
@@ -75,6 +74,22 @@ impl Op {
             Self::Commit => "COMMIT",
             Self::Other => "OTHER",
         }
+    }
+}
+
+/// The name of a status, as a label.
+fn status_name(status: Nfsstat3) -> &'static str {
+    match status {
+        Nfsstat3::Ok => "OK",
+        Nfsstat3::Stale => "STALE",
+        Nfsstat3::Acces => "ACCES",
+        Nfsstat3::Badhandle => "BADHANDLE",
+        Nfsstat3::Inval => "INVAL",
+        Nfsstat3::Io => "IO",
+        Nfsstat3::Nospc => "NOSPC",
+        Nfsstat3::Jukebox => "JUKEBOX",
+        Nfsstat3::Notsupp => "NOTSUPP",
+        _ => "OTHER",
     }
 }
 
@@ -213,7 +228,7 @@ impl Metrics {
         if status == Nfsstat3::Ok {
             self.good[op as usize].inc();
         } else {
-            let labels = OperationLabels { role: ROLE, op: op.name(), status: status::name(status) };
+            let labels = OperationLabels { role: ROLE, op: op.name(), status: status_name(status) };
             self.requests.get_or_create(&labels).inc();
         }
         self.latency[op as usize].observe(spent_ns as f64 / 1e9);

@@ -48,19 +48,3 @@ pub(crate) fn of_image(error: ImageReadError) -> Nfsstat3 {
         ImageReadError::Damaged => Nfsstat3::Io,
     }
 }
-
-/// Its name, for metrics.
-pub(crate) fn name(status: Nfsstat3) -> &'static str {
-    match status {
-        Nfsstat3::Ok => "OK",
-        Nfsstat3::Stale => "STALE",
-        Nfsstat3::Acces => "ACCES",
-        Nfsstat3::Badhandle => "BADHANDLE",
-        Nfsstat3::Inval => "INVAL",
-        Nfsstat3::Io => "IO",
-        Nfsstat3::Nospc => "NOSPC",
-        Nfsstat3::Jukebox => "JUKEBOX",
-        Nfsstat3::Notsupp => "NOTSUPP",
-        _ => "OTHER",
-    }
-}
