@@ -1,9 +1,9 @@
-//! What time it is: the machine's wall clock while the cluster agrees with it, else the cluster's
-//! time. WRITEs are dated by it.
+//! The time: the machine's wall clock while the cluster agrees with it, else the cluster's time.
+//! The store dates WRITEs by it.
 //!
-//! A metadata server is shown this machine's clock and answers what counts, every few seconds.
-//! Between two answers this machine's monotonic clock goes on from there, so that a wall clock that
-//! is set wrong dates nothing.
+//! Every few seconds this server shows this machine's clock to a metadata server, which answers the
+//! time that counts. Between two answers this machine's monotonic clock goes on from there, so that
+//! a wall clock that is set wrong dates nothing.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -14,7 +14,7 @@ use env::{BoxFuture, Clock};
 use wire_nfs::control::Procedure;
 use wire_nfs::control::heartbeat::{AskClock, ClockTold};
 
-use crate::core::Core;
+use crate::directory::Directory;
 use crate::limits::{CLOCK_AGREE_NS, CLOCK_ASK_MS};
 
 /// Before any answer.
@@ -33,7 +33,7 @@ impl SteeredClock {
         Self { machine, base_ns: AtomicI64::new(UNKNOWN), is_off: AtomicBool::new(false) }
     }
 
-    /// What the machine's own wall clock shows.
+    /// The time by the machine's own wall clock.
     fn machine_wall_ns(&self) -> u64 {
         self.machine.wall_ns()
     }
@@ -43,13 +43,14 @@ impl SteeredClock {
         self.machine.monotonic_ns().saturating_add(self.machine.suspended_ms().saturating_mul(1_000_000))
     }
 
-    /// It was `unix_ns` at some moment since `sent_ns` of [`Self::passed_ns`].
-    fn told(&self, sent_ns: u64, unix_ns: u64) {
+    /// Notes that it was `unix_ns` at some moment since `sent_ns` of [`Self::passed_ns`].
+    fn note_time(&self, sent_ns: u64, unix_ns: u64) {
         let now_ns = self.passed_ns();
         // Time that is suspended is counted by itself, in milliseconds: the sum may go back a
         // little.
         let took_ns = now_ns.checked_sub(sent_ns).filter(|took_ns| *took_ns <= CLOCK_AGREE_NS);
         let Some(took_ns) = took_ns else { return }; // It says too little about when that was.
+        assert!(took_ns <= CLOCK_AGREE_NS, "an answer that is used was fast");
         let middle_ns = sent_ns + took_ns / 2;
         let base_ns = i64::try_from(i128::from(unix_ns) - i128::from(middle_ns)).unwrap_or(UNKNOWN);
         self.base_ns.store(base_ns, Ordering::Release);
@@ -93,16 +94,16 @@ impl Clock for SteeredClock {
     }
 }
 
-/// Asks again and again, for ever.
-pub(crate) async fn run(core: Arc<Core>, clock: Arc<SteeredClock>) {
+/// Asks metadata servers for the time, for ever.
+pub(crate) async fn steer_clock(clock: Arc<SteeredClock>, directory: Arc<Directory>) {
     loop {
-        core.env.clock.sleep_ms(CLOCK_ASK_MS).await;
-        let (Some(link), Some(server)) = (core.directory.metadata(), core.server()) else { continue };
+        clock.sleep_ms(CLOCK_ASK_MS).await;
+        let (Some(link), Some(server)) = (directory.metadata(), directory.own()) else { continue };
         let sent_ns = clock.passed_ns();
         let ask = AskClock { server: server.0, wall_unix_ns: clock.machine_wall_ns() };
-        // One that does not answer, or is of an older version, is asked again.
+        // A metadata server that does not answer, or is of an older version, is asked again.
         if let Ok(told) = link.ask_within::<ClockTold>(Procedure::Clock, &ask, CLOCK_ASK_MS).await {
-            clock.told(sent_ns, told.unix_ns);
+            clock.note_time(sent_ns, told.unix_ns);
         }
     }
 }
@@ -119,8 +120,8 @@ mod tests {
     fn a_clock_that_is_set_wrong_dates_nothing() {
         let machine = ManualClock::new(START_MS);
         let clock = SteeredClock::new(Arc::new(machine.clone()));
-        assert_eq!(clock.wall_ms(), START_MS, "nobody has told");
-        clock.told(0, (START_MS + 900) * 1_000_000);
+        assert_eq!(clock.wall_ms(), START_MS, "no metadata server has told");
+        clock.note_time(0, (START_MS + 900) * 1_000_000);
         assert_eq!(clock.wall_ms(), START_MS, "it is right");
         machine.advance_ms(1_000);
         for wrong_ms in [0, START_MS * 2, START_MS - 5_000] {
@@ -130,9 +131,9 @@ mod tests {
         machine.set_wall_ms(START_MS + 1_000);
         assert_eq!(clock.wall_ms(), START_MS + 1_000);
         machine.advance_ms(2_000);
-        clock.told(0, 7);
+        clock.note_time(0, 7);
         assert_eq!(clock.wall_ms(), START_MS + 3_000, "an answer that took that long says nothing");
-        clock.told(clock.passed_ns() + 1, 7);
-        assert_eq!(clock.wall_ms(), START_MS + 3_000, "nor does one to a question that is still to be asked");
+        clock.note_time(clock.passed_ns() + 1, 7);
+        assert_eq!(clock.wall_ms(), START_MS + 3_000, "nor does one to a later question");
     }
 }

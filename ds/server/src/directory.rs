@@ -1,5 +1,5 @@
 //! The other nodes: data servers by their id, with a connection to each that is used, and the
-//! metadata server that gave the lease.
+//! metadata server that gave the lease; and which of the data servers this one is.
 //!
 //! Spec: docs/protocol/control.md §2.
 
@@ -15,24 +15,29 @@ use tokio::sync::Semaphore;
 use wire_nfs::control::copies::Directory as Told;
 use wire_nfs::control::{Keyring, NodeKind};
 
-use crate::limits::BACKUP_WINDOW_BYTES;
+use crate::limits::REPLICA_WINDOW_BYTES;
 use crate::link::Link;
 
 /// Another data server.
 pub(crate) struct Neighbour {
-    /// Calls to it. Records of all extents share it, so that one flush over there answers many.
+    /// Calls to it. Records of all extents share the connection, so that one flush of the replica
+    /// answers many.
     pub(crate) link: Link,
-    /// Bytes that may still be sent before an answer.
+    /// Bytes of records that this server may still send before the replica answers.
     pub(crate) window: Semaphore,
 }
 
-/// Who is there.
+/// All nodes, as metadata servers told them.
 pub(crate) struct Directory {
+    env: Env,
     keys: Keyring,
-    /// Who we are; 0: nobody has told.
+    /// The id of this server; [`UNKNOWN`] until a metadata server has told it.
     own: AtomicU32,
     known: Mutex<Known>,
 }
+
+/// Of [`Directory`]: no metadata server gives this id to a data server.
+const UNKNOWN: u32 = 0;
 
 #[derive(Default)]
 struct Known {
@@ -43,44 +48,49 @@ struct Known {
 }
 
 impl Directory {
-    pub(crate) fn new(keys: Keyring) -> Self {
-        Self { keys, own: AtomicU32::new(0), known: Mutex::default() }
+    pub(crate) fn new(env: &Env, keys: Keyring) -> Self {
+        Self { env: env.clone(), keys, own: AtomicU32::new(UNKNOWN), known: Mutex::default() }
     }
 
-    /// A metadata server has told who we are.
+    /// Notes the id that a metadata server gave to this server.
     pub(crate) fn identify(&self, own: DataServerId) {
         self.own.store(own.0, Ordering::Relaxed);
     }
 
-    /// Who we are.
+    /// The id of this server, once a metadata server has told it.
     pub(crate) fn own(&self) -> Option<DataServerId> {
-        Some(DataServerId(self.own.load(Ordering::Relaxed))).filter(|own| own.0 != 0)
+        Some(DataServerId(self.own.load(Ordering::Relaxed))).filter(|own| own.0 != UNKNOWN)
     }
 
-    /// Which version was told last; 0 for none.
+    /// Whether this is the id of this server.
+    pub(crate) fn is_own(&self, server: u32) -> bool {
+        self.own().is_some_and(|own| own.0 == server)
+    }
+
+    /// The version that a metadata server told last; 0 before the first.
     pub(crate) fn version(&self) -> u64 {
         self.known.lock().version
     }
 
-    /// A metadata server has told it again.
+    /// Replaces the addresses with those that a metadata server has told.
     pub(crate) fn replace(&self, told: Told) {
         let mut known = self.known.lock();
         known.version = told.version;
         known.addresses = told.servers.into_iter().map(|one| (one.server, one.control)).collect();
     }
 
-    /// This metadata server gives the lease.
+    /// Notes that this metadata server gives the lease.
     pub(crate) fn use_metadata(&self, link: &Arc<Link>) {
         self.known.lock().metadata = Some(Arc::clone(link));
     }
 
-    /// The one that gave the lease last.
+    /// The metadata server that gave the lease last.
     pub(crate) fn metadata(&self) -> Option<Arc<Link>> {
         self.known.lock().metadata.clone()
     }
 
-    /// A data server; `None` if nobody has told where it is.
-    pub(crate) fn neighbour(&self, env: &Env, id: DataServerId) -> Option<Arc<Neighbour>> {
+    /// A data server; `None` if no metadata server has told its address.
+    pub(crate) fn neighbour(&self, id: DataServerId) -> Option<Arc<Neighbour>> {
         let mut known = self.known.lock();
         let address: SocketAddr = known.addresses.get(&id.0)?.parse().ok()?;
         if let Some(neighbour) = known.neighbours.get(&id.0)
@@ -88,9 +98,10 @@ impl Directory {
         {
             return Some(Arc::clone(neighbour));
         }
-        let window = Semaphore::new(BACKUP_WINDOW_BYTES as usize);
-        let neighbour =
-            Arc::new(Neighbour { link: Link::new(env, address, &self.keys, NodeKind::Data), window });
+        let window = Semaphore::new(REPLICA_WINDOW_BYTES as usize);
+        let link = Link::new(&self.env, address, &self.keys, NodeKind::Data);
+        assert_eq!(link.address(), address, "a link leads to the address that the directory has");
+        let neighbour = Arc::new(Neighbour { link, window });
         known.neighbours.insert(id.0, Arc::clone(&neighbour));
         Some(neighbour)
     }

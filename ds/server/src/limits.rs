@@ -1,7 +1,7 @@
 //! Bounds of the data server.
 
 use env_transport::{Limits, Traffic};
-use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
+use wire_nfs::control::limits::{HANDSHAKE_RECORD_BYTES_MAX, HELD_MAX};
 
 /// A wait of a WRITE or COMMIT that takes longer is worth a line in the log.
 pub const SLOW_MS: u64 = 1_000;
@@ -19,37 +19,38 @@ pub const LEASE_WAIT_MS_MAX: u64 = 4_000;
 /// old: 48 to 64 s.
 pub const HANDLE_FRESH_STEPS: u32 = 3;
 
-/// From so many steps on it is asked about when it is used, so that nobody waits later.
+/// From so many steps on the server asks about a handle that is used, so that no request waits
+/// later.
 pub const HANDLE_RENEW_STEPS: u32 = 2;
 
-/// That a layout is held is believed for so long,
+/// The server believes for so long that a layout is held,
 pub const HELD_S_MAX: u64 = 60;
 
-/// and asked again, by the way, when that was said so long ago.
+/// and asks again, beside requests, when a metadata server said it so long ago.
 pub const HELD_RENEW_S: u64 = 30;
 
-/// That a layout ended is believed for so long: who shows its handle meanwhile is refused without a
-/// question.
+/// The server believes for so long that a layout ended: it refuses a client that shows its handle
+/// meanwhile without a question.
 pub const GONE_S_MAX: u64 = 10;
 
-/// Holders of layouts of which it is remembered what was said of them, 8 bytes each.
+/// Holders of layouts of which the server remembers what metadata servers said, 8 bytes each.
 pub const HOLDERS_KNOWN_MAX: usize = 131_072;
 
-/// Holders that are being asked about at a time. A request about a further one is answered JUKEBOX.
+/// Holders that the server asks about at a time. A request about a further one is answered JUKEBOX.
 pub const QUESTIONS_MAX: usize = 8_192;
 
 /// A request that waited this long to hear whether its layout is held, or whether its export admits
 /// it, is answered JUKEBOX.
 pub const HELD_WAIT_MS_MAX: u64 = 4_000;
 
-/// Pause before it is asked again whether layouts are held, after a call that came to nothing.
+/// Pause before the server asks again whether layouts are held, after a call that failed.
 pub const HELD_PAUSE_MS: u64 = 100;
 
 /// A list of exports that is known not to be in force any more judges client requests for so long,
-/// while the one that is cannot be had.
+/// while the server cannot get the one that is.
 pub const EXPORTS_OUTDATED_MS_MAX: u64 = 60_000;
 
-/// Times that a request is looked at again because it waited, before it is answered JUKEBOX.
+/// Times that a request is checked again because it waited, before it is answered JUKEBOX.
 pub const ADMIT_ROUNDS_MAX: usize = 8;
 
 /// A READ that waited this long for its turn is answered JUKEBOX.
@@ -97,38 +98,38 @@ pub const PROMPT_MS: u64 = 1_000;
 /// and after so long of that it does not hang any more: one that answers a flush now and then must
 /// not come and go.
 pub const HANG_OVER_MS: u64 = 2_000;
-/// Between two looks at what is under way.
+/// Between two looks at the operations under way.
 pub const WATCH_LOOK_MS: u64 = 250;
 /// Time goes on by no more from one look to the next: in the rest the process did not run.
 pub const WATCH_STEP_MS_MAX: u64 = 2 * WATCH_LOOK_MS;
 /// Operations under way that are watched: more than a disk takes at once.
 pub const WATCH_PLACES: usize = 1024;
 
-/// A backup that has not answered for so long is replaced.
-pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
+/// A replica that has not answered for so long is replaced.
+pub const REPLICA_STALL_MS_MAX: u64 = 1_500;
 
-/// Pause before a backup is told again what our own journal did not give: the scrub is at it
+/// Pause before a replica is sent again what the primary's journal did not give: the scrub is at it
 /// meanwhile.
 pub const UNREADABLE_PAUSE_MS: u64 = 500;
 
-/// Pause before a call to a backup, or about one, is made again.
-pub const BACKUP_PAUSE_MS: u64 = 50;
+/// Pause before a call to a replica, or about one, is made again.
+pub const REPLICA_PAUSE_MS: u64 = 50;
 
-/// Pause before a backup that had no room is asked again.
-pub const BACKUP_FULL_PAUSE_MS: u64 = 1_000;
+/// Pause before a replica that had no room is asked again.
+pub const REPLICA_FULL_PAUSE_MS: u64 = 1_000;
 
-/// How long a WRITE or COMMIT waits for the backups of its extent before it is answered JUKEBOX.
+/// How long a WRITE or COMMIT waits for the replicas of its extent before it is answered JUKEBOX.
 pub const SETTLE_MS_MAX: u64 = 12_000;
 
-/// Extents of which a metadata server is being told at a time that something lies above their
-/// image; a WRITE to a further one is answered JUKEBOX.
+/// Extents of which the server reports at a time that something lies above their image; a WRITE to
+/// a further one is answered JUKEBOX.
 pub const THAWS_MAX: usize = 4_096;
 
 /// Of these, calls that are under way.
 pub const THAW_CALLS_MAX: usize = 64;
 
-/// Extents of which it is remembered that the log says that something of them may be promised. What
-/// is forgotten is asked once more.
+/// Extents of which the server remembers that the log says that something of them may be promised.
+/// Of one that it forgot it asks once more.
 pub const PROMISED_KNOWN_MAX: usize = 65_536;
 
 /// Pause before such a call is made again.
@@ -148,30 +149,30 @@ pub const REST_PAUSE_MS: u64 = 100;
 /// JUKEBOX.
 pub const THAW_IMAGES_MAX: usize = 8;
 
-/// How long a backup waits for its home to say an extent again.
+/// How long a replica waits for its primary to send an extent again.
 pub const SAY_AGAIN_MS_MAX: u64 = SETTLE_MS_MAX + 8_000;
 
-/// How long a CUT waits for them before it is answered BUSY.
+/// How long a CUT waits for the replicas before it is answered BUSY.
 pub const CUT_SETTLE_MS_MAX: u64 = 6_000;
 
-/// Bytes under way to one backup server. Further WRITEs wait.
-pub const BACKUP_WINDOW_BYTES: u32 = 32 << 20;
+/// Bytes under way to one other data server, for all of its replicas. Further WRITEs wait.
+pub const REPLICA_WINDOW_BYTES: u32 = 32 << 20;
 
-/// Records under way to one backup while it is being filled.
+/// Records under way to one replica while it is being filled.
 pub const FILL_RECORDS_IN_FLIGHT_MAX: usize = 4;
 
-/// Bytes per second that go to a backup that is filled while nobody waits for it.
+/// Bytes per second that go to a replica that is filled while no request waits for it.
 pub const FILL_BYTES_PER_S: u64 = 64 << 20;
 
-/// Extents whose backups are remembered; beyond, those are forgotten that have nothing under way.
+/// Extents whose replicas are remembered; beyond, those are forgotten that have nothing under way.
 pub const COPIES_KNOWN_MAX: usize = 16_384;
 
-/// Bytes per second of extents that are sealed, and of parity that is made, unless somebody says
-/// otherwise. With this, writing on a machine that has all of a cluster's servers on two processors
-/// costs less than a fifth of its speed (docs/bench.md).
+/// Bytes per second of extents that are sealed, and of parity that is made, unless the
+/// configuration says otherwise. With this, writing on a machine that has all of a cluster's
+/// servers on two processors costs less than a fifth of its speed (docs/bench.md).
 pub const SEAL_BYTES_PER_S: u64 = 32 << 20;
 
-/// How often this server looks for extents to seal, and for images to show.
+/// How often the server looks for extents to seal, and for images to show.
 pub const SEAL_PERIOD_MS: u64 = 1_000;
 
 /// Extents that are sealed in one round.
@@ -180,8 +181,8 @@ pub const SEAL_ROUND_MAX: usize = 16;
 /// An extent that could not be sealed is left alone for so long.
 pub const SEAL_RETRY_MS: u64 = 30_000;
 
-/// An extent that is somebody else's is left alone for so long; so is one that was sealed and waits
-/// for its group.
+/// An extent of which another data server is primary is left alone for so long; so is one that was
+/// sealed and waits for its group.
 pub const SEAL_AGAIN_MS: u64 = 600_000;
 
 /// For so long after a client's last request the server counts as busy.
@@ -190,8 +191,8 @@ pub const CLIENT_LINGERS_MS: u64 = 100;
 /// While clients wait, sealing goes at one part in so many of its pace.
 pub const SEAL_BUSY_PARTS: u64 = 4;
 
-/// A store with less than one part in so many free seals as fast as it can, whoever waits: images
-/// need less room than journals.
+/// A store with less than one part in so many free seals as fast as it can, also while clients
+/// wait: images need less room than journals.
 pub const PRESSED_PARTS: u64 = 4;
 
 /// Bytes of an extent that sealing holds at a time.
@@ -203,11 +204,11 @@ pub const SHOW_PERIOD_MS: u64 = 60_000;
 /// How often an image that waits for its group is shown.
 pub const SHOW_WAITING_MS: u64 = 2_000;
 
-/// Images that a home tells its backups of, or takes into use, in one round.
+/// Images that a primary tells its replicas of, or takes into use, in one round.
 pub const SAY_ROUND_MAX: usize = 16;
 
-/// A home that has told a metadata server that an image is in use, and was not believed, says it
-/// all again after so long.
+/// A primary that has shown an image as used, and that the metadata server told to wait, has its
+/// replicas confirm it again after so long.
 pub const SAY_AGAIN_MS: u64 = 10_000;
 
 /// Images that are put into use at a time.
@@ -216,7 +217,7 @@ pub const USES_MAX: usize = 4;
 /// Memory for what is known of images here that are kept open.
 pub const IMAGES_OPEN_BYTES: usize = 32 << 20;
 
-/// Images elsewhere of which it is remembered where their frames lie.
+/// Images elsewhere of which the server remembers where their frames lie.
 pub const LOST_KNOWN_MAX: usize = 256;
 
 /// Bytes of frames that had to be fetched or computed, and are kept.
@@ -251,7 +252,7 @@ pub const IMAGE_END_MS_MAX: u64 = 60_000;
 /// A server that did not answer is asked after all others for so long.
 pub const SILENT_MS: u64 = 15_000;
 
-/// Groups that are remembered, and for how long.
+/// Groups that the server remembers, and for how long.
 pub const GROUPS_KNOWN_MAX: usize = 1_024;
 /// See [`GROUPS_KNOWN_MAX`].
 pub const GROUP_KEPT_MS: u64 = 60_000;
@@ -262,16 +263,16 @@ pub const MENDING_MAX: usize = 1;
 /// An image that was mended, or could not be, is left alone for so long.
 pub const MEND_AGAIN_MS: u64 = 60_000;
 
-/// Images of which it is remembered that they were mended, or could not be.
+/// Images of which the server remembers that they were mended, or could not be.
 pub const MENDED_KNOWN_MAX: usize = 1_024;
 
 /// Bad frames of one image that are mended; one with more is left to be made again.
 pub const MEND_FRAMES_MAX: usize = 256;
 
-/// How long a round of the scrub should take, unless somebody says otherwise.
+/// How long a round of the scrub should take, unless the configuration says otherwise.
 pub const SCRUB_PERIOD_MS: u64 = 7 * 86_400_000;
 
-/// Bytes per second that the scrub reads at most, unless somebody says otherwise.
+/// Bytes per second that the scrub reads at most, unless the configuration says otherwise.
 pub const SCRUB_BYTES_PER_S: u64 = 20 << 20;
 
 /// The scrub is never slower than this: a round of little data ends early.
@@ -283,16 +284,16 @@ pub const SCRUB_BUSY_PARTS: u64 = 4;
 /// How often the scrub looks whether the next round is due.
 pub const SCRUB_LOOK_MS: u64 = 60_000;
 
-/// What is bad and could not be made good is looked at again after so long.
+/// The scrub checks again after so long what is bad and could not be repaired.
 pub const SCRUB_AGAIN_MS: u64 = 600_000;
 
-/// Bad images and extents that are looked at again before the next round; others wait for that.
+/// Bad images and extents that are checked again before the next round; others wait for that.
 pub const SCRUB_AGAIN_MAX: usize = 1_024;
 
 /// How long the scrub waits for a segment of the journal with a bad header or footer to be emptied.
 pub const SCRUB_EMPTY_MS_MAX: u64 = 10_000;
 
-/// How often it is noted how far the scrub is.
+/// How often the scrub notes how far it is.
 pub const SCRUB_NOTE_MS: u64 = 10_000;
 
 /// Pause before a metadata server that could not be reached, or did not know what to do with us, is
@@ -308,6 +309,11 @@ pub const LEASE_MS_MAX: u32 = 600_000;
 /// server's, by a third (docs/protocol/raft.md, What reads assume of clocks).
 pub const LEASE_MARGIN_PARTS: u32 = 4;
 
+/// How often the server asks a metadata server for the time, milliseconds.
+pub const CLOCK_ASK_MS: u64 = 2_000;
+/// A wall clock that is off by no more is right, nanoseconds.
+pub const CLOCK_AGREE_NS: u64 = 1_000_000_000;
+
 /// RPC and NFS headers around the data of a WRITE.
 const HEADER_BYTES_MAX: usize = 2048;
 
@@ -319,12 +325,72 @@ const RECORD_BYTES_MAX: usize = {
     if CONTROL_BYTES_MAX < data { data } else { CONTROL_BYTES_MAX }
 };
 
-/// Bytes of records of other homes under way, over all connections.
+/// Bytes of records of other primaries under way, over all connections.
 const REPLICATE_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
 
-const _: () =
-    assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
-const _: () = assert!(TRANSFER_BYTES_MAX <= BACKUP_WINDOW_BYTES, "every record gets its turn");
+// Handles, exports and leases.
+const _: () = assert!(HANDLE_RENEW_STEPS <= HANDLE_FRESH_STEPS, "a handle is asked about in time");
+const _: () = assert!(HELD_RENEW_S < HELD_S_MAX, "a layout is asked about in time");
+const _: () = assert!(GONE_S_MAX <= HELD_S_MAX, "a refusal is not believed longer");
+const _: () = assert!(HELD_MAX <= QUESTIONS_MAX, "a whole call of questions may wait");
+const _: () = assert!(QUESTIONS_MAX <= HOLDERS_KNOWN_MAX, "all answers are remembered");
+const _: () = assert!(HELD_PAUSE_MS < HELD_WAIT_MS_MAX, "a request that waits sees a second call");
+const _: () = assert!(CONTROL_CALL_MS_MAX < HELD_WAIT_MS_MAX, "a waiting request sees a call end");
+const _: () = assert!(2 <= ADMIT_ROUNDS_MAX, "a request that waited is checked again");
+const _: () = assert!(2 <= LEASE_MARGIN_PARTS, "a part of a lease is used");
+const _: () = assert!(LEASE_MS_MIN < LEASE_MS_MAX, "there are leases");
+const _: () = assert!(
+    HEARTBEAT_PARTS <= (LEASE_MS_MIN - LEASE_MS_MIN / LEASE_MARGIN_PARTS) as u64,
+    "heartbeats of the shortest lease are a millisecond apart"
+);
+const _: () = assert!(CLOCK_AGREE_NS <= CLOCK_ASK_MS * 1_000_000, "an answer is of one question");
+
+// The disk.
+const _: () = assert!(WATCH_LOOK_MS <= WATCH_STEP_MS_MAX, "time passes from one look to the next");
+const _: () = assert!(WATCH_STEP_MS_MAX < HANG_MS, "one look does not make a hang");
+const _: () = assert!(PROMPT_MS < HANG_MS, "a disk that hangs is not prompt");
+const _: () = assert!(PROMPT_MS <= HANG_OVER_MS, "a disk is prompt for a while");
+
+// Replicas.
+const _: () = assert!(TRANSFER_BYTES_MAX <= REPLICA_WINDOW_BYTES, "every record gets its turn");
+const _: () = assert!(
+    FILL_RECORDS_IN_FLIGHT_MAX * (TRANSFER_BYTES_MAX as usize) < REPLICA_WINDOW_BYTES as usize,
+    "a fill leaves a part of the window to WRITEs"
+);
+const _: () = assert!(TRANSFER_BYTES_MAX as u64 <= FILL_BYTES_PER_S, "a fill sends each second");
+const _: () = assert!(REPLICA_PAUSE_MS < REPLICA_STALL_MS_MAX, "a silent replica is tried again");
+const _: () = assert!(
+    2 * REPLICA_STALL_MS_MAX < SETTLE_MS_MAX,
+    "a WRITE outlasts a replica that answers nothing, or keeps nothing"
+);
+const _: () = assert!(REPLICA_FULL_PAUSE_MS < SETTLE_MS_MAX, "a full replica is tried in time");
+const _: () = assert!(UNREADABLE_PAUSE_MS < SETTLE_MS_MAX, "what is restored is sent");
+const _: () = assert!(CUT_SETTLE_MS_MAX <= SETTLE_MS_MAX, "a CUT waits no longer than a WRITE");
+const _: () = assert!(SETTLE_MS_MAX < SAY_AGAIN_MS_MAX, "a replica outlasts its primary's waits");
+const _: () = assert!(THAW_CALLS_MAX <= THAWS_MAX, "every call is about an extent");
+const _: () = assert!(THAW_PAUSE_MS < SETTLE_MS_MAX, "a WRITE that waits sees a second call");
+const _: () = assert!(REST_PAUSE_MS < REST_MS_MAX, "a READ that waits sees a second call");
+
+// Sealing and images.
+const _: () = assert!(SEAL_ROUND_MAX <= ds_store::limits::RIPE_MAX, "the store names a round");
+const _: () = assert!(SEAL_PERIOD_MS <= SEAL_RETRY_MS, "a try is followed by a pause");
+const _: () = assert!(SEAL_RETRY_MS <= SEAL_AGAIN_MS, "what may succeed is tried sooner");
+const _: () = assert!(SEAL_READ_BYTES <= ds_store::limits::EXTENT_BYTES, "a part of an extent");
+const _: () = assert!(CLIENT_LINGERS_MS < SEAL_PERIOD_MS, "seldom clients leave time");
+const _: () = assert!(2 <= PRESSED_PARTS, "a store with much room is not pressed");
+const _: () = assert!(SHOW_WAITING_MS <= SHOW_PERIOD_MS, "what waits is shown sooner");
+const _: () = assert!(SEAL_PERIOD_MS <= SHOW_WAITING_MS, "what waits is shown when it is due");
+const _: () = assert!(IMAGE_CALL_MS_MAX <= IMAGE_END_MS_MAX, "an end takes as long as a piece");
+const _: () = assert!(IMAGE_CALL_MS_MAX < SILENT_MS, "silence is remembered");
+const _: () = assert!(IMAGE_END_MS_MAX <= RECEIVING_MS_MAX, "an image outlasts its end");
+const _: () = assert!(ds_image::limits::FRAME_BYTES <= FRAMES_KEPT_BYTES, "a frame is kept");
+const _: () = assert!(MENDING_MAX <= MENDED_KNOWN_MAX, "what is mended is remembered");
+
+// The scrub.
+const _: () = assert!(SCRUB_NOTE_MS <= SCRUB_LOOK_MS, "progress is noted often");
+const _: () = assert!(SCRUB_LOOK_MS <= SCRUB_AGAIN_MS, "the scrub looks in time");
+const _: () = assert!(SCRUB_AGAIN_MS < SCRUB_PERIOD_MS, "bad data are checked again");
+const _: () = assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the default is no less than the least");
 const _: () = assert!(
     ds_store::limits::WRITE_BYTES_MAX <= wire_nfs::control::limits::RECORD_DATA_BYTES_MAX,
     "a record fits a message"
@@ -353,8 +419,8 @@ const _: () = assert!(
     "the store's frame is the image's"
 );
 
-/// A connection shows within this time that it is of those whom the port is for: with a handle that
-/// is good, or the handshake.
+/// A connection shows within this time that it is one that the port is for: with a handle that is
+/// good, or the handshake.
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
 
 /// Bounds of the data port.
@@ -382,8 +448,3 @@ pub(crate) fn control_port() -> Limits {
         ..Limits::default()
     }
 }
-
-/// How often a metadata server is asked what time it is, milliseconds.
-pub const CLOCK_ASK_MS: u64 = 2_000;
-/// A wall clock that is off by no more is right, nanoseconds.
-pub const CLOCK_AGREE_NS: u64 = 1_000_000_000;

@@ -1,12 +1,16 @@
-//! Counters of a data server, for Prometheus and for the heartbeat.
+//! Counters of a data server, for Prometheus and for the heartbeat; the requests of clients that
+//! are under way; and the log line of one that waits long.
 //!
-//! Families have the names and words of the metadata server's, under `role="ds"`. Several data
-//! servers of one process are told apart by the labels of the sub-registries they are given.
+//! Families have the names and words of the metadata server's, under `role="ds"`. The labels of the
+//! sub-registries tell several data servers of one process apart.
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ds_store::StoreUsage;
+use env::Clock;
+use layout::{DataServerId, ExtentId};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,7 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wire_nfs::v3::Nfsstat3;
 
-use crate::status;
+use crate::limits::{CLIENT_LINGERS_MS, SLOW_MS};
 
 const ROLE: &str = "ds";
 
@@ -70,6 +74,22 @@ impl Op {
             Self::Commit => "COMMIT",
             Self::Other => "OTHER",
         }
+    }
+}
+
+/// The name of a status, as a label.
+fn status_name(status: Nfsstat3) -> &'static str {
+    match status {
+        Nfsstat3::Ok => "OK",
+        Nfsstat3::Stale => "STALE",
+        Nfsstat3::Acces => "ACCES",
+        Nfsstat3::Badhandle => "BADHANDLE",
+        Nfsstat3::Inval => "INVAL",
+        Nfsstat3::Io => "IO",
+        Nfsstat3::Nospc => "NOSPC",
+        Nfsstat3::Jukebox => "JUKEBOX",
+        Nfsstat3::Notsupp => "NOTSUPP",
+        _ => "OTHER",
     }
 }
 
@@ -140,13 +160,13 @@ impl Metrics {
         registry.register("shoal_bad_blocks", "Reads refused for a wrong checksum", m.bad_blocks.clone());
         registry.register(
             "shoal_replicated_bytes",
-            "Data sent to backups, bytes",
+            "Data sent to replicas, bytes",
             m.replicated_bytes.clone(),
         );
-        registry.register("shoal_backup_bytes", "Data kept for other homes, bytes", m.kept_bytes.clone());
+        registry.register("shoal_backup_bytes", "Data kept for other primaries, bytes", m.kept_bytes.clone());
         registry.register(
             "shoal_filled_bytes",
-            "Data sent to backups that are being filled, bytes",
+            "Data sent to replicas that are being filled, bytes",
             m.filled_bytes.clone(),
         );
         let what = "Reads beyond what is held, for which the end of the file was asked for";
@@ -160,67 +180,71 @@ impl Metrics {
         metrics
     }
 
-    /// A READ waits for where the file ends.
-    pub(crate) fn file_end_asked(&self) {
+    /// Counts a READ that waits for the end of the file.
+    pub(crate) fn count_file_end(&self) {
         self.file_ends.inc();
     }
 
-    /// A metadata server is asked about so many layouts.
-    pub(crate) fn held_asked(&self, layouts: usize) {
+    /// Counts layouts that a metadata server is asked about.
+    pub(crate) fn count_layouts_asked(&self, layouts: usize) {
         self.helds.inc_by(layouts as u64);
     }
 
-    /// A handle was shown whose layout ended.
-    pub(crate) fn handle_refused(&self) {
+    /// Counts a handle that is refused because its layout ended.
+    pub(crate) fn count_refused_handle(&self) {
         self.handles_refused.inc();
     }
 
-    /// A handle was shown from where it may not come from. An operator who has forgotten an address
-    /// of a client looks for that.
-    pub(crate) fn address_refused(&self, export: u16, from: IpAddr) {
+    /// Counts a handle that comes from an address that its export does not admit. An operator who
+    /// has forgotten an address of a client looks for that.
+    pub(crate) fn count_refused_address(&self, export: u16, from: IpAddr) {
         let times = self.addresses_refused.inc() + 1;
         if times.is_power_of_two() {
-            tracing::warn!(export, %from, times, "a handle comes from an address that its export does not admit");
+            tracing::warn!(
+                export, %from, times,
+                "a handle comes from an address that its export does not admit"
+            );
         }
     }
 
-    /// A record went to a backup.
-    pub(crate) fn replicated(&self, bytes: u64) {
+    /// Counts a record that went to a replica.
+    pub(crate) fn count_replicated(&self, bytes: u64) {
         self.replicated_bytes.inc_by(bytes);
     }
 
-    /// A record of another home was taken.
-    pub(crate) fn kept(&self, bytes: u64) {
+    /// Counts a record that was taken from another primary.
+    pub(crate) fn count_kept(&self, bytes: u64) {
         self.kept_bytes.inc_by(bytes);
     }
 
-    /// Bytes were said again to fill a backup.
-    pub(crate) fn filled(&self, bytes: u64) {
+    /// Counts bytes that were sent to fill a replica.
+    pub(crate) fn count_filled(&self, bytes: u64) {
         self.filled_bytes.inc_by(bytes);
     }
 
-    /// An operation ended.
-    pub(crate) fn operation(&self, op: Op, status: Nfsstat3, spent_ns: u64) {
+    /// Counts an operation that ended.
+    pub(crate) fn count_operation(&self, op: Op, status: Nfsstat3, spent_ns: u64) {
+        assert_eq!(Op::ALL[op as usize], op, "the counters of an operation are its own");
         if status == Nfsstat3::Ok {
             self.good[op as usize].inc();
         } else {
-            let labels = OperationLabels { role: ROLE, op: op.name(), status: status::name(status) };
+            let labels = OperationLabels { role: ROLE, op: op.name(), status: status_name(status) };
             self.requests.get_or_create(&labels).inc();
         }
         self.latency[op as usize].observe(spent_ns as f64 / 1e9);
     }
 
-    /// File data went out.
-    pub(crate) fn data_read(&self, bytes: u64) {
+    /// Counts file data that a client has read.
+    pub(crate) fn count_read(&self, bytes: u64) {
         self.read_bytes.inc_by(bytes);
     }
 
-    /// File data came in.
-    pub(crate) fn data_written(&self, bytes: u64) {
+    /// Counts file data that a client has written.
+    pub(crate) fn count_written(&self, bytes: u64) {
         self.written_bytes.inc_by(bytes);
     }
 
-    /// What the store says now.
+    /// Shows what the store reports now.
     pub(crate) fn set_usage(&self, usage: &StoreUsage) {
         self.journal_bytes.set(usage.journal_bytes);
         self.live_bytes.set(usage.live_bytes);
@@ -229,9 +253,67 @@ impl Metrics {
         self.bad_blocks.inc_by(usage.bad_blocks.saturating_sub(self.bad_blocks.get()));
     }
 
-    /// (READs, WRITEs, bytes read, bytes written) that succeeded.
+    /// READs and WRITEs that succeeded, and the bytes that they read and wrote.
     pub(crate) fn counts(&self) -> (u64, u64, u64, u64) {
         let count = |op: Op| self.good[op as usize].get();
         (count(Op::Read), count(Op::Write), self.read_bytes.get(), self.written_bytes.get())
     }
+}
+
+/// Requests of clients under way, to which background work gives way.
+pub(crate) struct ClientLoad {
+    clock: Arc<dyn Clock>,
+    under_way: AtomicU32,
+    /// Until then, by the monotonic clock, a client counts as waiting.
+    until_ms: AtomicU64,
+}
+
+impl ClientLoad {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, under_way: AtomicU32::new(0), until_ms: AtomicU64::new(0) }
+    }
+
+    /// Counts a request of a client as long as the result lives.
+    pub(crate) fn begin_request(&self) -> ClientRequest<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        ClientRequest(self)
+    }
+
+    /// Whether clients wait for something, or did a moment ago: between two requests of a busy
+    /// client there is nothing.
+    pub(crate) fn is_busy(&self) -> bool {
+        let now_ms = self.clock.monotonic_ms();
+        self.under_way.load(Ordering::Relaxed) != 0 || now_ms < self.until_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// A request of a client.
+pub(crate) struct ClientRequest<'a>(&'a ClientLoad);
+
+impl Drop for ClientRequest<'_> {
+    fn drop(&mut self) {
+        let until_ms = self.0.clock.monotonic_ms().saturating_add(CLIENT_LINGERS_MS);
+        self.0.until_ms.store(until_ms, Ordering::Relaxed);
+        let before = self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        assert!(0 < before, "a request that ends has begun");
+    }
+}
+
+/// Does the work of a WRITE or COMMIT, and logs which extent, which servers and which wait it was
+/// if that took long. `servers` are those that the work waits for, if not for this one.
+pub(crate) async fn log_if_slow<T>(
+    clock: &dyn Clock,
+    extent: ExtentId,
+    waited_for: &'static str,
+    servers: impl FnOnce() -> Vec<DataServerId>,
+    work: impl Future<Output = T>,
+) -> T {
+    let began_ms = clock.monotonic_ms();
+    let done = work.await;
+    let waited_ms = clock.monotonic_ms().saturating_sub(began_ms);
+    if SLOW_MS <= waited_ms {
+        let servers: Vec<u32> = servers().into_iter().map(|server| server.0).collect();
+        tracing::info!(%extent, waited_for, ?servers, waited_ms, "slow operation");
+    }
+    done
 }

@@ -1,4 +1,4 @@
-//! What a store error is called in NFS version 3.
+//! The NFS version 3 status of each error of a store.
 //!
 //! QUIRK(linux): STALE and ACCES make the kernel come back for a new layout and keep the server; IO
 //! and NOSPC as well, on newer kernels; JUKEBOX makes it wait five seconds.
@@ -22,7 +22,7 @@ pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
     }
 }
 
-/// The status of a WRITE or COMMIT whose copies are not what was asked for.
+/// The status of a WRITE or COMMIT whose replicas do not have what they should.
 pub(crate) fn of_settling(error: SettleError) -> Nfsstat3 {
     match error {
         SettleError::Deposed => Nfsstat3::Stale,
@@ -46,21 +46,5 @@ pub(crate) fn of_image(error: ImageReadError) -> Nfsstat3 {
     match error {
         ImageReadError::Unavailable => Nfsstat3::Jukebox,
         ImageReadError::Damaged => Nfsstat3::Io,
-    }
-}
-
-/// Its name, for metrics.
-pub(crate) fn name(status: Nfsstat3) -> &'static str {
-    match status {
-        Nfsstat3::Ok => "OK",
-        Nfsstat3::Stale => "STALE",
-        Nfsstat3::Acces => "ACCES",
-        Nfsstat3::Badhandle => "BADHANDLE",
-        Nfsstat3::Inval => "INVAL",
-        Nfsstat3::Io => "IO",
-        Nfsstat3::Nospc => "NOSPC",
-        Nfsstat3::Jukebox => "JUKEBOX",
-        Nfsstat3::Notsupp => "NOTSUPP",
-        _ => "OTHER",
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes per second, over all that share one.
+//! Holds background work to a rate of bytes per second, over all that share it.
 
 use env::Clock;
 use parking_lot::Mutex;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 pub(crate) struct Throttle {
     /// 0: no limit.
     bytes_per_s: u64,
-    /// Until then all that passed has been paid for, microseconds of the monotonic clock.
+    /// Until then the bytes that passed take at this rate, microseconds of the monotonic clock.
     paid_us: Mutex<u64>,
 }
 
@@ -33,6 +33,7 @@ impl Throttle {
         let took_us = bytes.saturating_mul(1_000_000) / self.bytes_per_s;
         let mut paid_us = self.paid_us.lock();
         *paid_us = (*paid_us).max(now_ms.saturating_mul(1_000)).saturating_add(took_us);
+        assert!(took_us <= *paid_us, "what passes now is part of what is to be paid for");
         Some(*paid_us / 1_000)
     }
 }

@@ -119,7 +119,7 @@ fn planted_a_metadata_server_that_believes_every_store() {
         let words = lived(7, &[trouble], Planted::BelievesStores).unwrap_err();
         assert!(words.contains("wrong bytes"), "{trouble:?}: {words}");
     }
-    // Without the files alone the store itself refuses, whoever believes it.
+    // Without the files alone the store itself refuses, also where a metadata server believes it.
     lived(7, &[Trouble::FilesGone], Planted::BelievesStores).unwrap();
 }
 

@@ -1,5 +1,5 @@
-//! A home and its backups over disks in memory that lose power at every point: what was
-//! acknowledged as stable is there on whoever is home afterwards.
+//! A primary and its replicas over disks in memory that lose power at every point: what was
+//! acknowledged as stable is there on the data server that is primary afterwards.
 //!
 //! The metadata server here keeps one set and decides by `layout::copies`, as the real one does;
 //! leases are not its matter.
@@ -195,8 +195,8 @@ async fn ask_of<O: Decode, F: Decode>(
 ) -> Option<O> {
     let mut w = Writer::new();
     args.encode(&mut w);
-    let (number, nobody) = (procedure.as_u32(), Credential::None);
-    let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
+    let (number, anonymous) = (procedure.as_u32(), Credential::None);
+    let reply = client.call(v3::PROGRAM, v3::VERSION, number, &anonymous, w, 60_000).await;
     match v3::Res::<O, F>::decode(&mut reply.ok()?).unwrap() {
         v3::Res::Ok(good) => Some(good),
         v3::Res::Fail(..) => None,
@@ -267,10 +267,10 @@ impl Client {
 
 const STEPS: usize = 40;
 
-/// The home's disk loses power after each of its writes and flushes; then its backup is home, and
-/// after that the third.
+/// The primary's disk loses power after each of its writes and flushes; then its replica is
+/// primary, and after that the third.
 #[tokio::test]
-async fn the_home_dies_at_every_point() {
+async fn the_primary_dies_at_every_point() {
     for after in (0..60).step_by(3) {
         let mut cluster = Cluster::new(3).await;
         let mut client = Client::new();
@@ -292,10 +292,10 @@ async fn the_home_dies_at_every_point() {
     }
 }
 
-/// The backup's disk loses power after each of its writes and flushes; the home goes on with
+/// The replica's disk loses power after each of its writes and flushes; the primary goes on with
 /// another one.
 #[tokio::test]
-async fn the_backup_dies_at_every_point() {
+async fn the_replica_dies_at_every_point() {
     for after in (0..60).step_by(3) {
         let mut cluster = Cluster::new(3).await;
         let mut client = Client::new();
@@ -310,10 +310,10 @@ async fn the_backup_dies_at_every_point() {
     }
 }
 
-/// The power of home and backup is cut at the same time, again and again, with what was not flushed
-/// lost or torn; both come back on what their disks kept. Then the home is lost.
+/// The power of primary and replica is cut at the same time, again and again, with what was not
+/// flushed lost or torn; both come back on what their disks kept. Then the primary is lost.
 #[tokio::test]
-async fn both_restart_and_the_home_dies() {
+async fn both_restart_and_the_primary_dies() {
     for seed in 0..12_u64 {
         let mut cluster = Cluster::new(3).await;
         let mut client = Client::new();
@@ -339,10 +339,10 @@ async fn both_restart_and_the_home_dies() {
     }
 }
 
-/// One that comes back after it was replaced is not believed, and is filled anew when it joins
+/// One that comes back after it was replaced is not believed, and is filled again when it joins
 /// again.
 #[tokio::test]
-async fn a_backup_from_the_dead_is_filled_anew() {
+async fn a_replica_from_the_dead_is_filled_again() {
     let mut cluster = Cluster::new(2).await;
     let mut client = Client::new();
     for _ in 0..STEPS {
@@ -351,7 +351,7 @@ async fn a_backup_from_the_dead_is_filled_anew() {
     assert!(client.commit(&cluster).await);
     let old = cluster.nodes[1].disk.after_crash(Crash::Keep);
     cluster.lose(DataServerId(2));
-    // With nobody else left the set shrinks, and writes go on.
+    // With no other server left the set shrinks, and writes go on.
     for _ in 0..STEPS {
         assert!(client.step(&cluster).await);
     }
@@ -376,9 +376,9 @@ async fn a_backup_from_the_dead_is_filled_anew() {
     client.check(&cluster, "at the one that came back").await;
 }
 
-/// A CUT that was answered is done on the backup, too, and takes nothing that was written later.
+/// A CUT that was answered is done on the replica, too, and takes nothing that was written later.
 #[tokio::test]
-async fn a_cut_reaches_the_backup() {
+async fn a_cut_reaches_the_replica() {
     let mut cluster = Cluster::new(2).await;
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
     let server = cluster.nodes[0].server.as_ref().unwrap();
@@ -398,8 +398,8 @@ async fn a_cut_reaches_the_backup() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
 }
 
-/// A client goes on after a restart of the home with the handle it has, from before a CUT; which
-/// copies are in force the home asks, since that handle names one that was replaced meanwhile.
+/// A client goes on after a restart of the primary with the handle it has, from before a CUT; which
+/// copies are in force the primary asks, since that handle names one that was replaced meanwhile.
 #[tokio::test]
 async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
     let mut cluster = Cluster::new(3).await;
@@ -428,7 +428,7 @@ async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
     let offset = START + BLOCK as u64;
     let args = write::Args { file, offset, stable: StableHow::FileSync, data };
     let done = cluster.ask::<write::ResOk, v3::WccData>(v3::Procedure::Write, &args).await;
-    assert!(done.is_some(), "STALE would have Linux put off what an O_DIRECT request does not wait for");
+    assert!(done.is_some(), "STALE would have Linux retry later what an O_DIRECT request does not wait for");
     cluster.lose(DataServerId(1));
     assert_eq!(cluster.home(), DataServerId(3));
     let bytes = cluster.read().await;
@@ -436,9 +436,9 @@ async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written by the old handle");
 }
 
-/// The backup cuts while the home's journal takes its CUT, not after it.
+/// The replica cuts while the primary's journal takes its CUT, not after it.
 #[tokio::test]
-async fn a_backup_cuts_beside_its_home() {
+async fn a_replica_cuts_beside_its_primary() {
     let cluster = Cluster::new(2).await;
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
@@ -469,11 +469,11 @@ async fn a_backup_cuts_beside_its_home() {
     assert!(seen_apart, "the backup had its CUT only when the home's was durable");
 }
 
-/// A home that was replaced lost nothing but its lease, was told to forget the extent, and has a
-/// lease again: a handle from before moves it to nothing, least of all to tell the next home, which
-/// nobody has shown the new epoch, that it has nothing.
+/// A primary that was replaced lost nothing but its lease, was told to forget the extent, and has a
+/// lease again: a handle from before moves it to nothing, least of all to tell the next primary,
+/// which no client has shown the new epoch, that it has nothing.
 #[tokio::test]
-async fn a_home_of_before_leaves_the_next_one_alone() {
+async fn a_primary_of_before_leaves_the_next_one_alone() {
     let cluster = Cluster::new(2).await;
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
     let file = cluster.handle();
@@ -490,9 +490,9 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
         let mut w = Writer::new();
         write::Args { file: file.clone(), offset: START, stable, data: Bytes::from(vec![5; BLOCK]) }
             .encode(&mut w);
-        let (number, nobody) = (v3::Procedure::Write.as_u32(), Credential::None);
+        let (number, anonymous) = (v3::Procedure::Write.as_u32(), Credential::None);
         let client = &cluster.nodes[0].client;
-        let mut reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await.unwrap();
+        let mut reply = client.call(v3::PROGRAM, v3::VERSION, number, &anonymous, w, 60_000).await.unwrap();
         match v3::Res::<write::ResOk, v3::WccData>::decode(&mut reply).unwrap() {
             v3::Res::Fail(status, _) => assert_eq!(status, v3::Nfsstat3::Stale),
             v3::Res::Ok(done) => panic!("{done:?}"),
@@ -503,11 +503,11 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
     assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 9), "what was promised");
 }
 
-/// A writer is told that a backup has no room, and may never write again: what the home has and the
-/// backup has not is said to it once it has room, so that what was read before is read after the
-/// home's death.
+/// A writer is told that a replica has no room, and may never write again: what the primary has and
+/// the replica has not is said to it once it has room, so that what was read before is read after
+/// the primary's death.
 #[tokio::test]
-async fn a_backup_that_had_no_room_is_told_later() {
+async fn a_replica_that_had_no_room_is_told_later() {
     let mut cluster = Cluster::new(2).await;
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
     let filler = |turn: u64| ExtentId { ino: EXTENT.ino + 1 + turn / 48, index: 0 };

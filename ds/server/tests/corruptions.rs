@@ -1,6 +1,6 @@
 //! Random corruptions of everything that data servers keep: bits and blocks, in every structure of
 //! every file, while servers run and while they are down. All are found, or lie in bytes that
-//! nobody uses; all are made good while there is enough left to make them of; and no client ever
+//! no extent uses; all are made good while there is enough left to make them of; and no client ever
 //! gets a wrong byte.
 //!
 //! A *life* is some data servers over disks in memory, all from one seed: files are written, sealed

@@ -201,7 +201,7 @@ async fn a_full_server_says_so() {
     let room_bytes = usage.free_bytes().saturating_sub(layout::reserve::reserve_bytes(usage.capacity_bytes));
     assert!(room_bytes < 2 * MIB as u64, "nothing more should be placed here: {room_bytes}");
     assert!(layout::reserve::reserve_bytes(usage.capacity_bytes) <= usage.free_bytes(), "{usage:?}");
-    // What it has may be written over, as often as anybody likes.
+    // What it has may be written over, as often as clients like.
     for round in 0..100 {
         let extent = ExtentId { ino: 1 + round % mib / 64, index: 0 };
         let file = handle_of(extent, 1, Iomode::ReadWrite, 0);

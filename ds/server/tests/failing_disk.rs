@@ -28,7 +28,7 @@ fn noise(seed: u8) -> Vec<u8> {
     bytes
 }
 
-/// Home 1, backups 2 and 3; nothing is sealed, and nothing is scrubbed.
+/// Primary 1, replicas 2 and 3; nothing is sealed, and nothing is scrubbed.
 async fn written() -> (Cluster, Vec<u8>) {
     let cluster = Cluster::new(3).await;
     cluster.log.lock().unwrap().roster.seal_idle_ms = 0;

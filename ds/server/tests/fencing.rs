@@ -19,7 +19,7 @@ async fn old_handles_are_stale() {
     assert_eq!(bed.read(rw(1), START, 5).await.unwrap_err(), Nfsstat3::Stale);
     assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Stale);
     assert_eq!(&bed.read(rw(2), START, 5).await.unwrap().data[..], b"hello");
-    // A handle of a higher epoch is genuine, and fences nobody by itself.
+    // A handle of a higher epoch is genuine, and fences no other handle by itself.
     bed.read(rw(5), START, 5).await.unwrap();
     assert_eq!(&bed.read(rw(4), START, 5).await.unwrap().data[..], b"hello");
     assert_eq!(control.size(&[EXTENT]).await.unwrap()[0].epoch, 5);

@@ -94,7 +94,7 @@ async fn a_handle_ends_soon_after_its_layout() {
         seconds += 1;
         assert!(seconds <= HELD_S_MAX, "a client that goes on reading is refused");
     };
-    assert_eq!(refused, Nfsstat3::Stale, "and not put off: what is in use is asked about in time");
+    assert_eq!(refused, Nfsstat3::Stale, "and not answered JUKEBOX: what is in use is asked about in time");
     assert!(HELD_RENEW_S < seconds, "what was said counts for a while: {seconds} s");
 }
 
@@ -154,9 +154,9 @@ async fn a_refusal_is_of_what_was_made_before() {
 }
 
 /// No metadata server answers: what is known holds for as long as it was said to, then requests
-/// wait, and are put off.
+/// wait, and are to be retried later.
 #[tokio::test]
-async fn without_an_answer_a_handle_is_put_off_and_not_refused() {
+async fn without_an_answer_a_handle_is_delayed_and_not_refused() {
     let bed = aging().await;
     let file = made_now(&bed, CLIENT);
     pass(&bed, FRESH_MS).await;

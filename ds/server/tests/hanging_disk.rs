@@ -135,8 +135,8 @@ async fn a_pause_is_no_hang() {
     bed.metadata.seen(|seen| assert!(seen.heartbeats.iter().all(|beat| beat.failure.is_empty())));
 }
 
-/// Home 1, backups 2 and 3: a replica serves what the client wrote, and takes its next bytes, while
-/// the disk hangs.
+/// Primary 1, replicas 2 and 3: a replica serves what the client wrote, and takes its next bytes,
+/// while the disk hangs.
 #[tokio::test]
 async fn a_replica_takes_over() {
     let mut cluster = Cluster::new(3).await;
@@ -154,10 +154,10 @@ async fn a_replica_takes_over() {
     assert_eq!(cluster.read(extent(1), 0, 4).await.unwrap(), b"newt");
 }
 
-/// A backup whose disk hangs keeps its home's clients waiting only until the home has it replaced;
-/// it gives up as well.
+/// A replica whose disk hangs keeps its primary's clients waiting only until the primary has it
+/// replaced; it gives up as well.
 #[tokio::test]
-async fn a_backup_gives_up_too() {
+async fn a_replica_gives_up_too() {
     let cluster = Cluster::new(3).await;
     cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     cluster.place(extent(1), 1, &[2, 3]);

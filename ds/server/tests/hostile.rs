@@ -332,7 +332,7 @@ async fn adoptions_that_cannot_be_are_refused() {
     assert_eq!(refusal(&metadata, Thaw, &thaw).await, Some(Refusal::WrongPeer), "not a data server's");
     let read = bed.read(rw(1), START, 10).await.unwrap();
     assert_eq!(&read.data[..], b"still here");
-    // That the good one is one: nobody has such an image.
+    // That the good one is one: no server has such an image.
     assert_eq!(refusal(&metadata, Adopt, &good).await, None);
     assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].end_bytes, 50);
     let newer = rw(2);

@@ -76,8 +76,8 @@ fn kill_cycles() {
     );
 }
 
-/// A life in which something was found: an image was put into use below what its backup had been
-/// told since, and the backup, home later, went on with one whose group was gone.
+/// A life in which something was found: an image was put into use below what its replica had been
+/// told since, and the replica, primary later, went on with one whose group was gone.
 #[test]
 fn a_life_that_failed_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

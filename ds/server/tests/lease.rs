@@ -96,7 +96,7 @@ async fn without_a_lease_it_is_jukebox() {
     assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
 }
 
-/// One that has missed something knows who it is before it does that, since a cut with backups
+/// One that has missed something knows who it is before it does that, since a cut with replicas
 /// takes it; it serves behind it, and asks for its lease again and again.
 /// Spec: docs/protocol/control.md §2.
 #[tokio::test]
@@ -258,8 +258,8 @@ async fn the_leader_is_followed() {
 #[tokio::test]
 async fn the_next_metadata_server_is_tried() {
     let bed = Bed::new().await;
-    let nobody = "127.0.0.1:9".parse().unwrap();
-    let config = ds_server::DsConfig { dir: "/other".into(), ..config(vec![nobody, bed.metadata.address()]) };
+    let unused = "127.0.0.1:9".parse().unwrap();
+    let config = ds_server::DsConfig { dir: "/other".into(), ..config(vec![unused, bed.metadata.address()]) };
     let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();
     assert!(!server.is_serving());
     pass(&bed, 1_000).await;
@@ -311,7 +311,7 @@ async fn a_stopped_server_lets_go_and_comes_back() {
 /// A metadata server that cannot renew now is asked again, and not left for good: to register takes
 /// longer.
 #[tokio::test]
-async fn a_heartbeat_that_is_put_off_comes_again() {
+async fn a_heartbeat_that_is_refused_for_now_comes_again() {
     let bed = Bed::new().await;
     bed.metadata.behave(Behaviour::RefuseHeartbeat(Refusal::Busy));
     pass(&bed, u64::from(LEASE_MS) / 2).await;

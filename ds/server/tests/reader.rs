@@ -1,5 +1,5 @@
-//! What a client is told by its second mirror: the bytes of an extent at rest whose home is dead,
-//! and never an old one.
+//! What a client is told by its second mirror: the bytes of an extent at rest whose primary is
+//! dead, and never an old one.
 //!
 //! Spec: docs/protocol/seal.md §11; docs/formats/ds_handle.md.
 
@@ -19,8 +19,8 @@ use layout::ec::{ImageId, Profile};
 use model::{FRAME, Model, noise};
 use wire_nfs::v3::Nfsstat3;
 
-/// An extent whose home is 1 and backup 2, and another one of home 3, in a 4+2 group whose parity
-/// is on 5 and 6; 4 has nothing.
+/// An extent whose primary is 1 and replica 2, and another one of primary 3, in a 4+2 group whose
+/// parity is on 5 and 6; 4 has nothing.
 async fn at_rest() -> (Cluster, Model, ImageId) {
     let mut cluster = Cluster::new(6).await;
     let model = Model::new(&cluster, 1, 1, &[2]).await;
@@ -55,7 +55,7 @@ async fn refused(cluster: &Cluster, model: &Model, reader: u32) -> Nfsstat3 {
 }
 
 #[tokio::test]
-async fn whoever_is_asked_has_the_bytes_when_the_set_is_gone() {
+async fn every_reader_has_the_bytes_when_the_set_is_gone() {
     let (mut cluster, model, _) = at_rest().await;
     check(&cluster, &model, 4).await;
     for server in [1, 2] {
@@ -81,8 +81,8 @@ async fn whoever_is_asked_has_the_bytes_when_the_set_is_gone() {
 async fn what_was_written_since_is_never_read_old() {
     let (mut cluster, mut model, image) = at_rest().await;
     check(&cluster, &model, 5).await;
-    // The home has not been answered yet: by then the reader must have stopped already, or may say
-    // the old bytes for the last time.
+    // The primary has not been answered yet: by then the reader must have stopped already, or may
+    // say the old bytes for the last time.
     cluster.log.lock().unwrap().thaws_are = Thaws::Held;
     let data = noise(7, 5_000);
     {
@@ -137,7 +137,7 @@ async fn a_reader_s_handle_is_good_for_nothing_else() {
 }
 
 #[tokio::test]
-async fn nobody_to_ask_and_too_few_of_the_group_are_waited_for() {
+async fn without_a_metadata_server_or_enough_of_the_group_a_read_waits() {
     let (mut cluster, model, _) = at_rest().await;
     check(&cluster, &model, 5).await;
     cluster.log.lock().unwrap().is_silent = true;

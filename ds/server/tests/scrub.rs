@@ -1,4 +1,4 @@
-//! Bits that flip and files that go are found without anybody asking for them, made good while
+//! Bits that flip and files that go are found without any request for them, made good while
 //! there is enough left to make them of, and told where there is not: over data servers in memory
 //! and a modelled metadata server.
 //!
@@ -54,7 +54,7 @@ async fn check(cluster: &Cluster, index: u32) {
     );
 }
 
-/// Two extents, homes 1 and 2, in a 2+1 group whose parity is on 4; both in use.
+/// Two extents, primaries 1 and 2, in a 2+1 group whose parity is on 4; both in use.
 async fn sealed() -> (Cluster, [ImageId; 2], u64) {
     let mut cluster = Cluster::new(4).await;
     let first = written(&cluster, 1, 1, &[2]).await;
@@ -189,7 +189,7 @@ async fn what_cannot_be_made_good_stays_is_told_and_is_tried_again() {
     let (mut cluster, _, _) = sealed().await;
     let (path, parity) = (only_file(&cluster, 1).await, only_file(&cluster, 4).await);
     let whole = bytes_of(&cluster, 1, &path).await;
-    // Without its parity the group can give nothing back. Nobody scrubs that.
+    // Without its parity the group can give nothing back. No server scrubs that.
     flip(&cluster, 4, &parity, 70_000);
     flip(&cluster, 1, &path, 64 + FRAME + 9);
     let damaged = bytes_of(&cluster, 1, &path).await;
@@ -289,7 +289,7 @@ async fn a_server_tells_what_it_has_and_gets_back_what_it_has_not() {
 }
 
 #[tokio::test]
-async fn a_good_image_is_left_alone_whoever_is_wrong() {
+async fn a_good_image_is_left_alone_also_when_its_group_is_wrong() {
     let (cluster, _, group) = sealed().await;
     let path = only_file(&cluster, 1).await;
     let whole = bytes_of(&cluster, 1, &path).await;
@@ -352,14 +352,14 @@ async fn bad_data_of_the_journal_are_found_and_told() {
     assert_eq!((usage(&cluster, 1).scrub_bad, cluster.count(1, "shoal_scrub_repaired")), (1, 0));
     check(&cluster, 1).await;
     check(&cluster, 3).await;
-    // A client writes it anew.
+    // A client writes it again.
     cluster.write(extent(2), FRAME, &content(2)).await;
     cluster.until_so("good again", || usage(&cluster, 1).scrub_bad == 0).await;
     check(&cluster, 2).await;
 }
 
 #[tokio::test]
-async fn bad_data_of_the_journal_come_back_from_a_backup() {
+async fn bad_data_of_the_journal_come_back_from_a_replica() {
     let mut cluster = Cluster::new(3).await;
     cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=3 {
@@ -379,7 +379,7 @@ async fn bad_data_of_the_journal_come_back_from_a_backup() {
     scrub(&mut cluster, 1).await;
     for block in [2, 40] {
         flip(&cluster, 1, &path, at + block * 4096 + 5);
-        // One backup is as bad: then there is the other one.
+        // One replica is as bad: then there is the other one.
         flip(&cluster, 3, &first_backup, there + block * 4096 + 5);
     }
     cluster.until_so("made good", || cluster.count(1, "shoal_scrub_repaired") == 2).await;
@@ -401,7 +401,7 @@ async fn bad_data_of_the_journal_come_back_from_a_backup() {
 }
 
 #[tokio::test]
-async fn bad_data_of_a_backup_are_said_again_by_the_home() {
+async fn bad_data_of_a_replica_are_said_again_by_the_primary() {
     let mut cluster = Cluster::new(3).await;
     cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=3 {
@@ -412,8 +412,8 @@ async fn bad_data_of_a_backup_are_said_again_by_the_home() {
     let (path, at) = place_of(&cluster, 2, &content(2)).await;
     let (own, there) = place_of(&cluster, 1, &piece).await;
     scrub(&mut cluster, 2).await;
-    // The home is as bad in another record: what the backup has is not taken away before that is
-    // good again.
+    // The primary is as bad in another record: what the replica has is not taken away before that
+    // is good again.
     flip(&cluster, 1, &own, there + 5_000);
     flip(&cluster, 2, &path, at + 2 * 4096 + 5);
     cluster.until_so("found", || 0 < usage(&cluster, 2).scrub_bad).await;
@@ -431,7 +431,7 @@ async fn bad_data_of_a_backup_are_said_again_by_the_home() {
 }
 
 #[tokio::test]
-async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
+async fn a_bad_record_of_an_image_is_made_good_at_primary_and_on_a_replica() {
     for server in [1, 2] {
         let (mut cluster, images, _) = sealed().await;
         cluster.write(extent(1), 2 * FRAME, &noise(77, 5_000)).await;
@@ -439,7 +439,7 @@ async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
         expected[FRAME..FRAME + 5_000].copy_from_slice(&noise(77, 5_000));
         scrub(&mut cluster, server).await;
         a_whole_round(&cluster, server).await;
-        // Nobody has looked into it since the start.
+        // No request has read it since the start.
         let dir = Path::new("/ds/journal");
         let disk = cluster.nodes[server as usize - 1].disk.clone();
         let mut flipped = 0;
@@ -463,9 +463,9 @@ async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
     }
 }
 
-/// An extent on 1, 2 and 3, in a group, with bytes above its image; backup 2 was told everything
+/// An extent on 1, 2 and 3, in a group, with bytes above its image; replica 2 was told everything
 /// again, and then all had one more write. So 2 has the same bytes at higher sequences than the
-/// others. Then 1 is lost, and 2 is home.
+/// others. Then 1 is lost, and 2 is primary.
 async fn told_again() -> (Cluster, ImageId, Vec<u8>) {
     let mut cluster = Cluster::new(4).await;
     let one = written(&cluster, 1, 1, &[2, 3]).await;
@@ -490,7 +490,7 @@ async fn told_again() -> (Cluster, ImageId, Vec<u8>) {
 /// As a home it hides no acts of others below its image. Found by `cargo xtask faults corruptions`
 /// (seed 20023).
 #[tokio::test]
-async fn a_home_that_was_told_again_leaves_other_backups_their_acts() {
+async fn a_primary_that_was_told_again_leaves_other_replicas_their_acts() {
     let (mut cluster, image, above) = told_again().await;
     cluster.used(image).await;
     cluster.lose(2);
@@ -501,7 +501,7 @@ async fn a_home_that_was_told_again_leaves_other_backups_their_acts() {
 /// And what goes bad in its journal comes from them. Found by `cargo xtask faults corruptions`
 /// (seed 20057).
 #[tokio::test]
-async fn a_home_that_was_told_again_gets_bytes_back_from_older_acts() {
+async fn a_primary_that_was_told_again_gets_bytes_back_from_older_acts() {
     let (cluster, _, above) = told_again().await;
     let (path, at) = place_of(&cluster, 2, &above).await;
     flip(&cluster, 2, &path, at + 9);

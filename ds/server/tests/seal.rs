@@ -1,4 +1,4 @@
-//! Extents that rest become images, groups protect them, journals let go of them, and every byte
+//! Extents that rest become images, groups protect them, journals drop them, and every byte
 //! stays what it was: over data servers in memory that die, and a modelled metadata server.
 //!
 //! Spec: docs/protocol/seal.md.
@@ -23,7 +23,8 @@ use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::{Procedure, Refusal};
 use wire_nfs::v3::Nfsstat3;
 
-/// Two extents, homes 1 and 2, backups 2 and 3, in a 2+1 group whose parity is on 4; all in use.
+/// Two extents, primaries 1 and 2, replicas 2 and 3, in a 2+1 group whose parity is on 4; all in
+/// use.
 async fn sealed() -> (Cluster, [Model; 2], [ImageId; 2], u64) {
     let mut cluster = Cluster::new(4).await;
     let first = Model::new(&cluster, 1, 1, &[2]).await;
@@ -60,14 +61,14 @@ async fn what_rests_leaves_the_journals() {
     }
     let read_here = (1..=4).map(|server| cluster.count(server, "shoal_image_rebuilt_reads")).sum::<u64>();
     assert_eq!(read_here, 0, "homes read their own images");
-    // All are shown again after a start, and a home says once more that its set uses them.
+    // All are shown again after a start, and a primary says once more that its set uses them.
     cluster.log.lock().unwrap().used.clear();
     cluster.restart(1).await;
     cluster.used(images[0]).await;
 }
 
 #[tokio::test]
-async fn before_its_group_is_there_nothing_is_let_go() {
+async fn before_its_group_is_there_nothing_is_dropped() {
     let mut cluster = Cluster::new(3).await;
     let mut model = Model::new(&cluster, 1, 1, &[2]).await;
     let image = cluster.sealed(model.extent).await;
@@ -90,7 +91,7 @@ async fn before_its_group_is_there_nothing_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_dead_home_s_image_is_computed() {
+async fn a_dead_primary_s_image_is_computed() {
     let (mut cluster, mut models, images, group) = sealed().await;
     cluster.lose(1);
     models[0].check(&cluster, "at the backup").await;
@@ -129,7 +130,7 @@ async fn repair_keeps_its_pace() {
     assert!(128 << 10 < bytes && bytes * 1_000 / (64 << 10) <= took_ms, "{bytes} bytes in {took_ms} ms");
 }
 
-/// Of a server that is to be empty: nobody else could give this one back.
+/// Of a server that is to be empty: no other server could give this one back.
 #[tokio::test]
 async fn an_image_that_can_be_read_is_moved_as_it_is() {
     let (mut cluster, models, images, group) = sealed().await;
@@ -182,7 +183,7 @@ async fn a_damaged_frame_is_computed_and_mended() {
     cluster.lose(4);
     cluster.lose(3);
     models[0].check(&cluster, "mended").await;
-    // A file that is no image at all, and nobody to help.
+    // A file that is no image at all, and no server to help.
     let file = cluster.nodes[0].disk.open(path.as_ref(), OpenMode::WRITE).await.unwrap();
     file.set_len(100).await.unwrap();
     cluster.restart(1).await;
@@ -204,7 +205,7 @@ async fn written_over_cut_and_sealed_again() {
     cluster.group(Profile::TwoPlusOne, &again, &[4]).await;
     cluster.used(again[0]).await;
     cluster.used(again[1]).await;
-    // Nobody needs the first group any more.
+    // No extent needs the first group any more.
     let gone = |server, deleted| {
         let cluster = &cluster;
         async move {
@@ -266,7 +267,7 @@ async fn a_client_that_comes_back_wins() {
 }
 
 #[tokio::test]
-async fn a_new_backup_is_told_the_image() {
+async fn a_new_replica_is_told_the_image() {
     let (mut cluster, mut models, images, _) = sealed().await;
     models[0].write(&cluster, 2 * FRAME + 1, &noise(8, 1_000)).await;
     cluster.lose(2);
@@ -285,7 +286,7 @@ async fn a_new_backup_is_told_the_image() {
     cluster.restart(1).await;
     cluster.used(images[0]).await;
     models[0].check(&cluster, "at the home").await;
-    // The home's image is all that is left of the group's two members: without it nothing can be
+    // The primary's image is all that is left of the group's two members: without it nothing can be
     // read.
     let (_, slots) =
         cluster.log.lock().unwrap().places(images[0]).map(|(g, s)| (g.shape().group(), s)).unwrap();
@@ -324,10 +325,10 @@ async fn a_group_of_altered_or_missing_members_is_not_made() {
     second.check(&cluster, "second").await;
 }
 
-/// The home's disk loses power after each so many of its writes and flushes while its extent is
+/// The primary's disk loses power after each so many of its writes and flushes while its extent is
 /// sealed and put into use.
 #[tokio::test]
-async fn the_home_dies_at_every_point() {
+async fn the_primary_dies_at_every_point() {
     for after in (0..40).step_by(4) {
         let mut cluster = Cluster::new(3).await;
         let model = Model::new(&cluster, 1, 1, &[2]).await;
@@ -427,7 +428,7 @@ async fn whatever_happens_in_whatever_order() {
             seen.extend(cluster.log.lock().unwrap().used.iter().copied());
         }
         used += seen.len();
-        // Both homes, and what only they have, go.
+        // Both primaries, and what only they have, go.
         cluster.settle_sets().await;
         for model in &models {
             cluster.commit(model.extent).await;
@@ -448,8 +449,8 @@ async fn whatever_happens_in_whatever_order() {
         for model in &models {
             model.check(&cluster, &format!("seed {seed}, at the end")).await;
         }
-        // And the other one. An extent of which somebody said that its image is all of it goes on
-        // elsewhere.
+        // And the other one. An extent of which its primary said that its image is all of it goes
+        // on elsewhere.
         cluster.lose(2);
         for model in &models {
             if cluster.log.lock().unwrap().at_rest(model.extent).is_some() {

@@ -1,5 +1,5 @@
 //! What lies above an image is told before it is written, and an extent of which only its image is
-//! left gets another home.
+//! left gets another primary.
 //!
 //! Spec: docs/protocol/seal.md §2, §8, §9.
 
@@ -24,8 +24,8 @@ use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::{Nothing, Procedure};
 use wire_nfs::v3::Nfsstat3;
 
-/// An extent whose home is 1 and backup 2, and another one, in a group whose parity is on 5 and 6:
-/// it survives that both are lost.
+/// An extent whose primary is 1 and replica 2, and another one, in a group whose parity is on 5 and
+/// 6: it survives that both are lost.
 async fn at_rest(servers: u32) -> (Cluster, Model, ImageId) {
     let mut cluster = Cluster::new(servers).await;
     let first = Model::new(&cluster, 1, 1, &[2]).await;
@@ -82,7 +82,7 @@ async fn a_write_above_an_image_is_not_answered_nor_kept_before_thaw_is() {
     assert!(below < sequence);
     model.write(&cluster, 0, b"once more").await;
     assert_eq!((thaws(&cluster), cluster.count(1, "shoal_images_thawed")), (1, 1), "once is enough");
-    // Whoever is started again does not know that it was told.
+    // A server that is started again does not know that it was told.
     cluster.restart(1).await;
     model.write(&cluster, 9, b"and more").await;
     model.write(&cluster, 9, b"and more").await;
@@ -118,7 +118,7 @@ async fn a_hundred_writes_cause_one_thaw() {
 }
 
 #[tokio::test]
-async fn a_home_that_is_none_any_more_is_told_so() {
+async fn a_primary_that_is_none_any_more_is_told_so() {
     let (cluster, model, _) = at_rest(6).await;
     let before = model.read(&cluster).await.unwrap();
     thaws_are(&cluster, Thaws::Refused(Refusing::NotHome));
@@ -126,7 +126,7 @@ async fn a_home_that_is_none_any_more_is_told_so() {
     assert_eq!(cluster.try_write(model.extent, 0, b"too late").await, Err(Nfsstat3::Stale));
     assert_eq!(cluster.read(model.extent, 0, 10).await, Err(Nfsstat3::Stale), "its handles are refused");
     assert_eq!(thaws(&cluster), 1, "and need not be asked about");
-    // It is home once more, at a higher epoch.
+    // It is primary once more, at a higher epoch.
     thaws_are(&cluster, Thaws::Answered);
     cluster.log.lock().unwrap().extents.get_mut(&model.extent).unwrap().epoch += 1;
     assert!(model.read(&cluster).await.unwrap() == before, "nothing of it was written");
@@ -135,7 +135,7 @@ async fn a_home_that_is_none_any_more_is_told_so() {
 }
 
 #[tokio::test]
-async fn nobody_who_could_be_told() {
+async fn without_a_metadata_server_that_could_be_told_a_write_waits() {
     let (cluster, mut model, _) = at_rest(6).await;
     let before = model.read(&cluster).await.unwrap();
     for are in [Thaws::Lost, Thaws::Refused(Refusing::Busy)] {
@@ -152,7 +152,7 @@ async fn nobody_who_could_be_told() {
     model.check(&cluster, "told at last").await;
 }
 
-/// WRITEs that hide every byte of an image leave nobody who knows that somebody is to be told,
+/// WRITEs that hide every byte of an image leave no server that knows of the THAW that is due,
 /// unless they wait.
 #[tokio::test]
 async fn an_image_that_is_about_to_be_written_over_altogether() {
@@ -169,7 +169,7 @@ async fn an_image_that_is_about_to_be_written_over_altogether() {
     cluster.write(model.extent, 0, b"a few").await;
     assert_eq!(thaws(&cluster), 1);
     assert!(cluster.log.lock().unwrap().at_rest(model.extent).is_none());
-    // The backup that becomes home has that from its home, or the image.
+    // The replica that becomes primary has that from its primary, or the image.
     cluster.commit(model.extent).await;
     cluster.lose(1);
     cluster.write(model.extent, 0, b"less").await;
@@ -186,7 +186,8 @@ async fn a_used_image_is_shown_with_what_lies_above_it() {
     cluster.restart(1).await;
     cluster.used(image).await;
     assert!(told <= cluster.log.lock().unwrap().used_at[&image]);
-    // Written between sealing and USE: no image was in use, so nobody was told but by USED.
+    // Written between sealing and USE: no image was in use, so no metadata server was told but by
+    // USED.
     cluster.log.lock().unwrap().thaws.clear();
     let again = cluster.sealed(model.extent).await;
     let (draft, homes) = cluster.draft(Profile::TwoCopies, &[again], &[3]);
@@ -200,16 +201,16 @@ async fn a_used_image_is_shown_with_what_lies_above_it() {
     model.check(&cluster, "above").await;
 }
 
-/// The home dies before it could say that the image is in use. Its backup has no file of it, and
-/// says so.
+/// The primary dies before it could say that the image is in use. Its replica has no file of it,
+/// and says so.
 #[tokio::test]
-async fn a_home_that_was_a_backup_shows_what_it_uses() {
+async fn a_primary_that_was_a_replica_shows_what_it_uses() {
     let mut cluster = Cluster::new(6).await;
     let mut model = Model::new(&cluster, 1, 1, &[2]).await;
     let image = cluster.sealed(model.extent).await;
     cluster.group(Profile::TwoPlusOne, &[image], &[5]).await;
     cluster.until_so("in use", || cluster.count(1, "shoal_images_used") == 1).await;
-    assert!(!cluster.log.lock().unwrap().used.contains(&image), "nobody knows yet");
+    assert!(!cluster.log.lock().unwrap().used.contains(&image), "no metadata server knows yet");
     cluster.lose(1);
     let set = {
         let mut log = cluster.log.lock().unwrap();
@@ -250,7 +251,7 @@ async fn a_home_that_was_a_backup_shows_what_it_uses() {
 async fn check_adopted(cluster: &mut Cluster, model: &mut Model, home: u32, image: ImageId) {
     model.check(cluster, "adopted").await;
     assert!(0 < cluster.count(home, "shoal_image_rebuilt_reads") && cluster.files(home).await.is_empty());
-    // A backup joins, and is told the image.
+    // A replica joins, and is told the image.
     let set = {
         let mut log = cluster.log.lock().unwrap();
         let record = log.extents.get_mut(&model.extent).unwrap();
@@ -276,7 +277,7 @@ async fn check_adopted(cluster: &mut Cluster, model: &mut Model, home: u32, imag
     model.check(cluster, "at the backup").await;
 }
 
-/// Home and backup are gone: a server that never heard of the extent goes on.
+/// Primary and replica are gone: a server that never heard of the extent goes on.
 #[tokio::test]
 async fn an_extent_at_rest_outlives_its_set() {
     let (mut cluster, mut model, image) = at_rest(7).await;
@@ -290,8 +291,8 @@ async fn an_extent_at_rest_outlives_its_set() {
     check_adopted(&mut cluster, &mut model, 7, image).await;
 }
 
-/// A server that was home of it long ago, and gave it more sequences than it has now; its DROP was
-/// never done.
+/// A server that was primary of it long ago, and gave it more sequences than it has now; its DROP
+/// was never done.
 #[tokio::test]
 async fn a_server_that_has_something_else_of_it() {
     for keep in [64 << 20, 2 * FRAME] {
@@ -330,7 +331,7 @@ async fn a_server_that_has_something_else_of_it() {
     }
 }
 
-/// Asked again by somebody who was not answered, when clients write by now.
+/// Asked again by a metadata server that was not answered, when clients write by now.
 #[tokio::test]
 async fn an_adoption_that_is_asked_for_again_undoes_nothing() {
     let (mut cluster, mut model, _) = at_rest(7).await;

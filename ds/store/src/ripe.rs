@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Units
     /// `until_ms` is of the clock that never goes back.
-    pub fn put_off(&self, extent: ExtentId, until_ms: u64) {
+    pub fn delay_sealing(&self, extent: ExtentId, until_ms: u64) {
         if let Some(known) = self.inner.index.shard(extent).get_mut(&extent) {
             known.unripe_until_ms = until_ms;
         }

@@ -1,4 +1,4 @@
-//! Calls about copies: records to a backup, words to a metadata server.
+//! Calls about copies: records to a replica, and words to a metadata server.
 //!
 //! A record that is sent beside a WRITE is its own task: it ends, and is counted, whatever becomes
 //! of the request.
@@ -17,45 +17,50 @@ use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadD
 use wire_nfs::control::{Nothing, Procedure, Refusal};
 
 use super::member::{Fault, Step};
-use super::table::ExtentCopies;
-use crate::core::Core;
-use crate::limits::BACKUP_STALL_MS_MAX;
-use crate::link::AskError;
+use super::{ExtentCopies, Replication};
+use crate::directory::Neighbour;
+use crate::limits::{REPLICA_STALL_MS_MAX, TRANSFER_BYTES_MAX};
+use crate::link::{AskError, extent_name};
 
-/// A record to be kept: what it does and where.
+/// A record that a replica keeps: its act, and where in the extent.
 #[derive(Clone)]
-pub(super) struct Line {
+pub(super) struct Record {
     pub(super) act: Act,
     pub(super) sequence: u64,
     pub(super) offset: u32,
     pub(super) data: Bytes,
 }
 
-impl Line {
-    /// Everything up to `sequence` is what the image says.
-    pub(super) fn image(sequence: u64, image: &ImageRef) -> Self {
+impl Record {
+    /// Says that the image stands for everything up to `sequence`.
+    pub(super) fn from_image(sequence: u64, image: &ImageRef) -> Self {
         let data = Bytes::copy_from_slice(&image.encode());
         Self { act: Act::Image, sequence, offset: image.content_bytes, data }
     }
+
+    /// Says that the extent ends at `keep_bytes`.
+    pub(super) fn from_cut(sequence: u64, keep_bytes: u32) -> Self {
+        Self { act: Act::Cut, sequence, offset: keep_bytes, data: Bytes::new() }
+    }
 }
 
-/// Records of one WRITE on their way.
+/// The records of one WRITE on their way.
 pub(crate) struct Sending {
     begun: Vec<oneshot::Receiver<()>>,
     done: Vec<oneshot::Receiver<()>>,
 }
 
 impl Sending {
-    /// Waits until all have left: a fast writer is held back by a slow backup.
-    pub(crate) async fn begun(self) {
+    /// Waits until all records have left: a slow replica holds a fast writer back.
+    pub(crate) async fn wait_for_departure(self) {
         for begun in self.begun {
             // A task that has gone has counted its record as missing.
             let _ = begun.await;
         }
     }
 
-    /// Waits until all are answered, or given up.
-    pub(crate) async fn done(self) {
+    /// Waits until the replicas have answered all records, or this server has given them up.
+    pub(crate) async fn wait_for_answers(self) {
         for done in self.done {
             let _ = done.await;
         }
@@ -63,71 +68,76 @@ impl Sending {
 }
 
 impl ExtentCopies {
-    /// Sends the record of a WRITE to every backup that can take it; for the others it is missing.
-    pub(crate) fn send(
+    /// Sends the record of a WRITE to every replica that can take it; for the others it is missing.
+    pub(crate) fn send_write(
         self: &Arc<Self>,
-        core: &Arc<Core>,
+        replication: &Arc<Replication>,
         sequence: u64,
         offset: u32,
         data: &Bytes,
         stable: bool,
     ) -> Sending {
-        self.send_line(core, &Line { act: Act::Write, sequence, offset, data: data.clone() }, stable)
+        let record = Record { act: Act::Write, sequence, offset, data: data.clone() };
+        self.send_to_all(replication, &record, stable)
     }
 
-    /// Sends a CUT to every backup that can take it; for the others it is missing. It counts as in
-    /// flight until it is answered.
-    pub(crate) fn send_cut(self: &Arc<Self>, core: &Arc<Core>, sequence: u64, keep_bytes: u32) {
-        let line = Line { act: Act::Cut, sequence, offset: keep_bytes, data: Bytes::new() };
+    /// Sends a CUT to every replica that can take it; for the others it is missing. It counts as in
+    /// flight until the replica answers.
+    pub(crate) fn send_cut(self: &Arc<Self>, replication: &Arc<Replication>, sequence: u64, keep_bytes: u32) {
         // Settling waits for the answers.
-        drop(self.send_line(core, &line, true));
+        drop(self.send_to_all(replication, &Record::from_cut(sequence, keep_bytes), true));
     }
 
-    fn send_line(self: &Arc<Self>, core: &Arc<Core>, line: &Line, stable: bool) -> Sending {
+    fn send_to_all(
+        self: &Arc<Self>,
+        replication: &Arc<Replication>,
+        record: &Record,
+        stable: bool,
+    ) -> Sending {
         let mut sending = Sending { begun: Vec::new(), done: Vec::new() };
         let mut state = self.state.lock();
         let epoch = state.epoch;
         for member in &mut state.members {
-            let Some(instance) = member.sends(line.sequence) else { continue };
+            let Some(instance) = member.sends(record.sequence) else { continue };
             let (begun, begins) = oneshot::channel();
             let (done, ends) = oneshot::channel();
             sending.begun.push(begins);
             sending.done.push(ends);
-            let (copies, core, server) = (Arc::clone(self), Arc::clone(core), member.server);
-            let line = line.clone();
+            let (copies, replication) = (Arc::clone(self), Arc::clone(replication));
+            let to = Target { server: member.server, instance, epoch };
+            let record = record.clone();
             tokio::spawn(async move {
-                copies.send_one(&core, server, instance, epoch, line, stable, begun).await;
-                // Whoever waited may have gone.
+                copies.send_to_one(&replication, to, record, stable, begun).await;
+                // The request that waited may have gone.
                 let _ = done.send(());
             });
         }
+        assert!(sending.begun.len() <= state.members.len(), "each replica gets at most one record");
         sending
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one record, its place, and who is told that it has left")]
-    async fn send_one(
+    async fn send_to_one(
         self: &Arc<Self>,
-        core: &Arc<Core>,
-        server: DataServerId,
-        instance: u64,
-        epoch: Epoch,
-        line: Line,
+        replication: &Arc<Replication>,
+        to: Target,
+        record: Record,
         stable: bool,
         begun: oneshot::Sender<()>,
     ) {
-        let sequence = line.sequence;
-        let began_ms = core.env.clock.monotonic_ms();
-        let answer = record(core, self.id, server, (instance, epoch), line, stable, Some(begun)).await;
+        let sequence = record.sequence;
+        let began_ms = replication.clock.monotonic_ms();
+        let answer = send_record(replication, self.id, to, record, stable, Some(begun)).await;
         {
             let mut state = self.state.lock();
-            let moved_on = epoch < state.epoch;
-            let Some(member) = state.members.iter_mut().find(|one| one.server == server) else { return };
+            assert!(to.epoch <= state.epoch, "the epoch of a set does not go back");
+            let moved_on = to.epoch < state.epoch;
+            let Some(member) = state.members.iter_mut().find(|one| one.server == to.server) else { return };
             match answer {
-                Ok(()) if member.instance() == Some(instance) => member.took(sequence, stable),
+                Ok(()) if member.instance() == Some(to.instance) => member.took(sequence, stable),
                 Ok(()) => member.missed(sequence),
                 Err(fault) => {
                     member.missed(sequence);
-                    // A record that was overtaken by a new epoch is sent again under it.
+                    // A record that a new epoch has overtaken is sent again under it.
                     if !(fault == Fault::Outdated && moved_on) {
                         member.failed(Step::Rest, fault, began_ms);
                     }
@@ -136,80 +146,98 @@ impl ExtentCopies {
         }
         self.changed.notify_waiters();
         if answer.is_err() {
-            self.kick(core);
+            self.start_drive(replication);
         }
     }
 }
 
+/// The replica that records go to, its start, and the epoch of the set.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) server: DataServerId,
+    pub(super) instance: u64,
+    pub(super) epoch: Epoch,
+}
+
+fn find_replica(replication: &Replication, server: DataServerId) -> Result<Arc<Neighbour>, Fault> {
+    replication.directory.neighbour(server).ok_or(Fault::Silent)
+}
+
 /// Sends a record, when the window lets it.
-pub(super) async fn record(
-    core: &Core,
+pub(super) async fn send_record(
+    replication: &Replication,
     extent: ExtentId,
-    server: DataServerId,
-    (instance, epoch): (u64, Epoch),
-    line: Line,
+    to: Target,
+    record: Record,
     stable: bool,
     begun: Option<oneshot::Sender<()>>,
 ) -> Result<(), Fault> {
-    let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let bytes = u32::try_from(line.data.len()).expect("a record is at most a transfer");
+    let neighbour = find_replica(replication, to.server)?;
+    let bytes = u32::try_from(record.data.len()).expect("a record is at most a transfer");
+    assert!(bytes <= TRANSFER_BYTES_MAX, "a record is at most a transfer");
     let _permit = neighbour.window.acquire_many(bytes).await.map_err(|_| Fault::Silent)?;
     if let Some(begun) = begun {
         let _ = begun.send(());
     }
-    let Line { act, sequence, offset, data } = line;
-    let (extent, epoch) = (crate::extent_name::name_of(extent), epoch.0);
+    let Record { act, sequence, offset, data } = record;
+    let (instance, extent, epoch) = (to.instance, extent_name(extent), to.epoch.0);
     let args = Replicate { instance, stable, act, extent, epoch, sequence, offset, data };
-    let answer = neighbour.link.ask_within::<Nothing>(Procedure::Replicate, &args, BACKUP_STALL_MS_MAX).await;
-    core.metrics.replicated(u64::from(bytes));
-    answer.map(drop).map_err(|error| fault(server, &error))
+    let answer =
+        neighbour.link.ask_within::<Nothing>(Procedure::Replicate, &args, REPLICA_STALL_MS_MAX).await;
+    replication.metrics.count_replicated(u64::from(bytes));
+    answer.map(drop).map_err(|error| find_fault(to.server, &error))
 }
 
-pub(super) async fn attach(
-    core: &Core,
+/// Attaches a replica: asks what it has, under the epoch of the set.
+pub(super) async fn attach_replica(
+    replication: &Replication,
     extent: ExtentId,
     server: DataServerId,
     epoch: Epoch,
 ) -> Result<Attached, Fault> {
-    let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let args = Attach { extent: crate::extent_name::name_of(extent), epoch: epoch.0 };
-    let answer = neighbour.link.ask_within(Procedure::Attach, &args, BACKUP_STALL_MS_MAX).await;
+    let neighbour = find_replica(replication, server)?;
+    let args = Attach { extent: extent_name(extent), epoch: epoch.0 };
+    let answer = neighbour.link.ask_within(Procedure::Attach, &args, REPLICA_STALL_MS_MAX).await;
     answer.map_err(|error| {
         // The next try gets a connection of its own.
         neighbour.link.disconnect_if_silent(&error);
-        fault(server, &error)
+        find_fault(server, &error)
     })
 }
 
-pub(super) async fn flush(core: &Core, server: DataServerId, instance: u64) -> Result<(), Fault> {
-    let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let answer = neighbour
-        .link
-        .ask_within::<Nothing>(Procedure::Flush, &Flush { instance }, BACKUP_STALL_MS_MAX)
-        .await;
-    answer.map(drop).map_err(|error| fault(server, &error))
+/// Has a replica make durable what it took.
+pub(super) async fn flush_replica(
+    replication: &Replication,
+    server: DataServerId,
+    instance: u64,
+) -> Result<(), Fault> {
+    let neighbour = find_replica(replication, server)?;
+    let args = Flush { instance };
+    let answer = neighbour.link.ask_within::<Nothing>(Procedure::Flush, &args, REPLICA_STALL_MS_MAX).await;
+    answer.map(drop).map_err(|error| find_fault(server, &error))
 }
 
-/// The image that a backup uses, if any.
-pub(super) async fn used_image(
-    core: &Core,
+/// The image that a replica uses, if any.
+pub(super) async fn ask_used_image(
+    replication: &Replication,
     extent: ExtentId,
     server: DataServerId,
     epoch: Epoch,
 ) -> Result<Option<ImageId>, Fault> {
-    let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let args = ReadData { extent: crate::extent_name::name_of(extent), epoch: epoch.0, offset: 0, length: 0 };
-    let answer = neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, BACKUP_STALL_MS_MAX).await;
+    let neighbour = find_replica(replication, server)?;
+    let args = ReadData { extent: extent_name(extent), epoch: epoch.0, offset: 0, length: 0 };
+    let answer =
+        neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, REPLICA_STALL_MS_MAX).await;
     match answer {
         Ok(held) => ImageRef::decode(&held.data).map(|used| Some(used.image)).map_err(|_| Fault::Silent),
         Err(AskError::Refused(Refusal::Invalid)) => Ok(None),
-        // It cannot read its own record: its scrub asks for everything again.
+        // The replica cannot read its own record: its scrub asks for everything again.
         Err(AskError::Refused(Refusal::Io)) => Err(Fault::Unreadable),
-        Err(error) => Err(fault(server, &error)),
+        Err(error) => Err(find_fault(server, &error)),
     }
 }
 
-fn fault(server: DataServerId, error: &AskError) -> Fault {
+fn find_fault(server: DataServerId, error: &AskError) -> Fault {
     let fault = match error {
         AskError::Refused(Refusal::AttachAgain) => Fault::Restarted,
         AskError::Refused(Refusal::Stale) => Fault::Outdated,
@@ -217,44 +245,42 @@ fn fault(server: DataServerId, error: &AskError) -> Fault {
         AskError::Refused(Refusal::NoImage) => Fault::OtherImage,
         _ => Fault::Silent,
     };
-    tracing::debug!(server = server.0, %error, ?fault, "a backup did not do it");
+    tracing::debug!(server = server.0, %error, ?fault, "a replica did not do it");
     fault
 }
 
-/// What came of a word to a metadata server.
-pub(super) enum Heard {
+/// What a metadata server answered about the copies.
+pub(super) enum CopiesAnswer {
     /// The copies in force.
     Set(CopySet),
-    /// Somebody else is home.
-    NotHome,
-    /// Nothing; it is to be said again.
-    Nothing,
+    /// Another data server is primary.
+    NotPrimary,
+    /// No metadata server answered; the caller asks again.
+    Silence,
 }
 
-pub(super) async fn tell(
-    core: &Core,
+/// Reports on the copies of an extent to a metadata server, or asks it for them. `replica` and
+/// `since` say of which one, if of any.
+pub(super) async fn report_copies(
+    replication: &Replication,
     extent: ExtentId,
     word: Word,
-    backup: DataServerId,
+    replica: DataServerId,
     since: Epoch,
-) -> Heard {
-    let (Some(link), Some(server)) = (core.directory.metadata(), core.server()) else {
-        return Heard::Nothing;
+) -> CopiesAnswer {
+    let directory = &replication.directory;
+    let (Some(link), Some(server)) = (directory.metadata(), directory.own()) else {
+        return CopiesAnswer::Silence;
     };
-    let args = AskCopies {
-        server: server.0,
-        extent: crate::extent_name::name_of(extent),
-        word,
-        backup: backup.0,
-        since: since.0,
-    };
+    let extent_name = extent_name(extent);
+    let args = AskCopies { server: server.0, extent: extent_name, word, backup: replica.0, since: since.0 };
     match link.ask::<CopySet>(Procedure::Copies, &args).await {
-        Ok(set) if set.extent == crate::extent_name::name_of(extent) => Heard::Set(set),
-        Ok(_) => Heard::Nothing,
-        Err(AskError::Refused(Refusal::NotHome)) => Heard::NotHome,
+        Ok(set) if set.extent == extent_name => CopiesAnswer::Set(set),
+        Ok(_) => CopiesAnswer::Silence,
+        Err(AskError::Refused(Refusal::NotHome)) => CopiesAnswer::NotPrimary,
         Err(error) => {
             tracing::debug!(%extent, %error, "no metadata server tells the copies");
-            Heard::Nothing
+            CopiesAnswer::Silence
         }
     }
 }

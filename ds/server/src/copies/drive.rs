@@ -1,36 +1,27 @@
-//! Does for the backups of one extent what is to be done, until nothing is.
+//! Does for the replicas of one extent what is to be done, until nothing is.
 //!
 //! Spec: docs/protocol/replicate.md §2, §3.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ds_store::{Run, Said};
+use ds_store::{ChangeError, ReadError, Run, Said};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use layout::{DataServerId, Epoch, ExtentId};
-use wire_nfs::control::copies::Word;
+use wire_nfs::control::copies::{CopySet, Word};
 use wire_nfs::control::replicate::Act;
 
-use super::call::{self, Heard, Line};
+use super::call::{self, CopiesAnswer, Record, Target};
 use super::member::{Fault, Found, Member, Step};
-use super::{ExtentCopies, Told};
-use crate::core::Core;
+use super::{ExtentCopies, Replication, SetUpdate};
 use crate::limits::{
-    BACKUP_FULL_PAUSE_MS, BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX,
-    UNREADABLE_PAUSE_MS,
+    FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, REPLICA_FULL_PAUSE_MS, REPLICA_PAUSE_MS,
+    TRANSFER_BYTES_MAX, UNREADABLE_PAUSE_MS,
 };
 
-/// Whom records go to.
-#[derive(Clone, Copy)]
-struct Target {
-    server: DataServerId,
-    instance: u64,
-    epoch: Epoch,
-}
-
-/// Whether a step came to something.
+/// Whether a step did what it should.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Went {
     Well,
@@ -38,8 +29,8 @@ enum Went {
 }
 
 impl ExtentCopies {
-    /// Has what is to be done be done, unless somebody is at it.
-    pub(super) fn kick(self: &Arc<Self>, core: &Arc<Core>) {
+    /// Starts a task that does what is to be done, unless one is at work.
+    pub(super) fn start_drive(self: &Arc<Self>, replication: &Arc<Replication>) {
         {
             let mut state = self.state.lock();
             if state.driven || state.deposed {
@@ -47,111 +38,123 @@ impl ExtentCopies {
             }
             state.driven = true;
         }
-        let (copies, core) = (Arc::clone(self), Arc::clone(core));
-        tokio::spawn(async move { copies.drive(&core).await });
+        let (copies, replication) = (Arc::clone(self), Arc::clone(replication));
+        tokio::spawn(async move { copies.drive(&replication).await });
     }
 
-    async fn drive(self: &Arc<Self>, core: &Arc<Core>) {
-        loop {
-            let (steps, raise) = {
-                let mut state = self.state.lock();
-                let (flush, now_ms) = (0 < state.waiters, core.env.clock.monotonic_ms());
-                let steps: Vec<(DataServerId, Step)> =
-                    state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
-                let opens = !state.opened && state.members.iter().all(|one| one.instance().is_some());
-                state.opened |= opens;
-                let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);
-                let full = state.is_full();
-                if state.deposed || idle || full {
-                    state.driven = false;
-                    let is_news = opens || full || state.deposed;
-                    drop(state);
-                    // A waiter that is woken kicks again: without news it would wait for records in
-                    // flight by keeping a processor busy. Their answers wake it.
-                    if is_news {
-                        self.changed.notify_waiters();
-                    }
-                    if full {
-                        self.try_again_later(core);
-                    }
-                    return;
-                }
-                (steps, state.raise_due.then_some(state.epoch))
-            };
+    async fn drive(self: &Arc<Self>, replication: &Arc<Replication>) {
+        while let Some((steps, raise)) = self.next_steps(replication) {
             self.changed.notify_waiters();
             if let Some(epoch) = raise {
-                self.raise(core, epoch).await;
+                self.raise_epoch(replication, epoch).await;
             }
             let mut runs = Vec::with_capacity(steps.len());
             for (server, step) in steps {
-                runs.push(self.run(core, server, step));
+                runs.push(self.run_step(replication, server, step));
             }
             let went = join_all(runs).await;
             self.changed.notify_waiters();
             if went.contains(&Went::Wrong) {
-                core.env.clock.sleep_ms(BACKUP_PAUSE_MS).await;
+                replication.clock.sleep_ms(REPLICA_PAUSE_MS).await;
             }
         }
     }
 
-    /// Who writes is told that a backup has no room, and may never write again. What the backup
-    /// lacks would stay different there, so it is told when it has room.
-    fn try_again_later(self: &Arc<Self>, core: &Arc<Core>) {
+    /// The step of each replica, and the epoch that the journal is to say; `None` if nothing is to
+    /// be done: then the task is at its end.
+    fn next_steps(
+        self: &Arc<Self>,
+        replication: &Arc<Replication>,
+    ) -> Option<(Vec<(DataServerId, Step)>, Option<Epoch>)> {
+        let mut state = self.state.lock();
+        assert!(state.driven, "one task at a time drives an extent");
+        let (flush, now_ms) = (0 < state.waiters, replication.clock.monotonic_ms());
+        let steps: Vec<(DataServerId, Step)> =
+            state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
+        let opens = !state.opened && state.members.iter().all(|one| one.instance().is_some());
+        state.opened |= opens;
+        let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);
+        let full = state.is_full();
+        if !(state.deposed || idle || full) {
+            return Some((steps, state.raise_due.then_some(state.epoch)));
+        }
+        state.driven = false;
+        let is_news = opens || full || state.deposed;
+        drop(state);
+        // A waiter that is woken starts a task again: without news it would wait for records in
+        // flight by keeping a processor busy. Their answers wake it.
+        if is_news {
+            self.changed.notify_waiters();
+        }
+        if full {
+            self.try_again_later(replication);
+        }
+        None
+    }
+
+    /// Tries a replica without room again after a pause. The client that writes is told that a
+    /// replica has no room, and may never write again; what the replica lacks would stay different
+    /// there.
+    fn try_again_later(self: &Arc<Self>, replication: &Arc<Replication>) {
         if std::mem::replace(&mut self.state.lock().again_due, true) {
             return;
         }
-        // A server that stops meanwhile is not waited for.
-        let (copies, clock, core) = (Arc::clone(self), Arc::clone(&core.env.clock), Arc::downgrade(core));
+        // The task does not keep a server alive that stops meanwhile.
+        let (copies, clock) = (Arc::clone(self), Arc::clone(&replication.clock));
+        let replication = Arc::downgrade(replication);
         tokio::spawn(async move {
-            clock.sleep_ms(BACKUP_FULL_PAUSE_MS).await;
-            let Some(core) = core.upgrade() else { return };
+            clock.sleep_ms(REPLICA_FULL_PAUSE_MS).await;
+            let Some(replication) = replication.upgrade() else { return };
             {
                 let mut state = copies.state.lock();
+                assert!(state.again_due, "one task at a time waits to try again");
                 state.again_due = false;
-                // One without room that is being filled is given up, and not asked again.
+                // A replica without room that is being filled is given up, and not asked again.
                 state.members.iter_mut().filter(|one| !one.filling).for_each(|one| one.full = false);
             }
-            copies.kick(&core);
+            copies.start_drive(&replication);
         });
     }
 
-    /// After a restart nobody must write under copies that are no longer in force.
-    async fn raise(&self, core: &Core, epoch: Epoch) {
-        match core.store.raise(self.id, epoch).await {
-            Ok(_) => {
+    /// Has the journal say the epoch: after a restart no client must write under copies that are no
+    /// longer in force.
+    async fn raise_epoch(&self, replication: &Replication, epoch: Epoch) {
+        match replication.store.raise(self.id, epoch).await {
+            Ok(known) => {
+                assert!(epoch <= known, "an epoch that was raised stays");
                 let mut state = self.state.lock();
                 if state.epoch == epoch {
                     state.raise_due = false;
                 }
             }
             Err(error) => {
-                core.note(&error);
-                core.env.clock.sleep_ms(BACKUP_PAUSE_MS).await;
+                replication.serving.note_error(&error);
+                replication.clock.sleep_ms(REPLICA_PAUSE_MS).await;
             }
         }
     }
 
-    async fn run(&self, core: &Core, server: DataServerId, step: Step) -> Went {
-        let began_ms = core.env.clock.monotonic_ms();
+    async fn run_step(&self, replication: &Replication, server: DataServerId, step: Step) -> Went {
+        let began_ms = replication.clock.monotonic_ms();
         let epoch = self.state.lock().epoch;
         let done = match step {
             Step::Rest => return Went::Well,
-            Step::Ask => return self.say(core, server, Word::Ask).await,
-            Step::Lost => return self.say(core, server, Word::Lost).await,
-            Step::Filled => return self.say(core, server, Word::Filled).await,
-            Step::Attach => self.attach(core, server, epoch).await,
-            Step::Overlay { floor } => self.overlay(core, server, epoch, floor).await,
-            Step::Delta { from } => self.delta(core, server, epoch, from).await,
-            Step::Flush => self.flush(core, server).await,
+            Step::Ask => return self.report(replication, server, Word::Ask).await,
+            Step::Lost => return self.report(replication, server, Word::Lost).await,
+            Step::Filled => return self.report(replication, server, Word::Filled).await,
+            Step::Attach => self.attach(replication, server, epoch).await,
+            Step::Overlay { floor } => self.send_overlay(replication, server, epoch, floor).await,
+            Step::Delta { from } => self.send_delta(replication, server, epoch, from).await,
+            Step::Flush => self.flush(replication, server).await,
         };
         match done {
             Ok(()) => Went::Well,
             Err(fault) => {
-                self.with(server, |member| member.failed(step, fault, began_ms));
+                self.change_member(server, |member| member.failed(step, fault, began_ms));
                 match fault {
                     Fault::Restarted | Fault::OtherImage => Went::Well,
                     Fault::Unreadable => {
-                        core.env.clock.sleep_ms(UNREADABLE_PAUSE_MS).await;
+                        replication.clock.sleep_ms(UNREADABLE_PAUSE_MS).await;
                         Went::Wrong
                     }
                     Fault::Silent | Fault::Outdated | Fault::Full => Went::Wrong,
@@ -160,187 +163,211 @@ impl ExtentCopies {
         }
     }
 
-    /// Changes a member, if it still is one.
-    fn with<T>(&self, server: DataServerId, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+    /// Changes a member, if the server still is one.
+    fn change_member<T>(&self, server: DataServerId, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
         self.state.lock().members.iter_mut().find(|one| one.server == server).map(change)
     }
 
-    async fn attach(&self, core: &Core, server: DataServerId, epoch: Epoch) -> Result<(), Fault> {
-        let attached = call::attach(core, self.id, server, epoch).await?;
-        let ours = core.store.sequence(self.id);
+    async fn attach(
+        &self,
+        replication: &Replication,
+        server: DataServerId,
+        epoch: Epoch,
+    ) -> Result<(), Fault> {
+        let attached = call::attach_replica(replication, self.id, server, epoch).await?;
+        let ours = replication.store.sequence(self.id);
         let found = Found { instance: attached.instance, theirs: attached.sequence, ours };
-        self.with(server, |member| member.attach(&found));
+        self.change_member(server, |member| member.attach(&found));
         Ok(())
     }
 
-    async fn flush(&self, core: &Core, server: DataServerId) -> Result<(), Fault> {
-        let begun = self.with(server, |member| {
-            member.begin_flush();
-            member.instance()
-        });
+    async fn flush(&self, replication: &Replication, server: DataServerId) -> Result<(), Fault> {
+        let begun = self.change_member(server, Member::begin_flush);
         let Some(Some(instance)) = begun else { return Ok(()) };
-        call::flush(core, server, instance).await?;
-        self.with(server, Member::flushed);
+        call::flush_replica(replication, server, instance).await?;
+        self.change_member(server, Member::flushed);
         Ok(())
     }
 
-    /// Says what a backup lacks from a sequence on, each act with its own sequence.
-    async fn delta(&self, core: &Core, server: DataServerId, epoch: Epoch, from: u64) -> Result<(), Fault> {
-        let begun = self.with(server, |member| {
-            member.begin_delta();
-            member.instance()
-        });
+    /// Sends what a replica lacks from a sequence on, each act with its own sequence.
+    async fn send_delta(
+        &self,
+        replication: &Replication,
+        server: DataServerId,
+        epoch: Epoch,
+        from: u64,
+    ) -> Result<(), Fault> {
+        let begun = self.change_member(server, Member::begin_delta);
         let Some(Some(instance)) = begun else { return Ok(()) };
-        core.store.landed(self.id).await.map_err(|error| stuck(core, &error))?;
+        let store = &replication.store;
+        store.landed(self.id).await.map_err(|error| stuck(replication, &error))?;
         let target = Target { server, instance, epoch };
-        let runs =
-            core.store.runs_since(self.id, from).await.map_err(|error| unreadable(core, self.id, &error))?;
-        // Data first: the rest may hide older acts of the backup that say the same.
+        let runs = store
+            .runs_since(self.id, from)
+            .await
+            .map_err(|error| unreadable(replication, self.id, &error))?;
+        assert!(runs.iter().all(|run| from <= run.sequence), "a delta begins at `from`");
+        // Data first: the rest may hide older acts of the replica that say the same.
         let (data, rest): (Vec<Run>, Vec<Run>) =
             runs.into_iter().partition(|run| matches!(run.said, Said::Data));
-        self.send_all(core, target, data).await?;
+        self.send_runs(replication, target, data).await?;
         for run in rest {
-            self.send_run(core, target, run).await?;
+            self.send_run(replication, target, run).await?;
         }
-        self.with(server, |member| member.caught_up(from));
+        self.change_member(server, |member| member.caught_up(from));
         Ok(())
     }
 
-    /// Says everything, above what the backup has: its own bytes do not show any more.
-    async fn overlay(
+    /// Sends everything, above what the replica has: the replica's own bytes do not show any more.
+    async fn send_overlay(
         &self,
-        core: &Core,
+        replication: &Replication,
         server: DataServerId,
         epoch: Epoch,
         floor: u64,
     ) -> Result<(), Fault> {
-        let begun = self.with(server, |member| {
-            member.begin_overlay();
-            member.instance()
-        });
+        let begun = self.change_member(server, Member::begin_overlay);
         let Some(Some(instance)) = begun else { return Ok(()) };
         let target = Target { server, instance, epoch };
-        let free = core.store.rise(self.id, floor).await.map_err(|error| stuck(core, &error))?;
+        let store = &replication.store;
+        let free = store.rise(self.id, floor).await.map_err(|error| stuck(replication, &error))?;
         let all =
-            core.store.overlay(self.id, free).await.map_err(|error| unreadable(core, self.id, &error))?;
+            store.overlay(self.id, free).await.map_err(|error| unreadable(replication, self.id, &error))?;
         let bytes: u64 = all.above.iter().map(|run| u64::from(run.length)).sum();
-        self.send_all(core, target, all.above).await?;
+        self.send_runs(replication, target, all.above).await?;
         for run in all.beneath {
-            self.send_run(core, target, run).await?;
+            self.send_run(replication, target, run).await?;
         }
-        core.metrics.filled(bytes);
-        self.with(server, |member| member.overlaid(free));
+        replication.metrics.count_filled(bytes);
+        self.change_member(server, |member| member.overlaid(free));
         Ok(())
     }
 
-    /// Sends some at a time, slowly if nobody waits for it.
-    async fn send_all(&self, core: &Core, target: Target, runs: Vec<Run>) -> Result<(), Fault> {
+    /// Sends some runs at a time, slowly if no request waits for them.
+    async fn send_runs(
+        &self,
+        replication: &Replication,
+        target: Target,
+        runs: Vec<Run>,
+    ) -> Result<(), Fault> {
         let (mut runs, mut under_way) = (runs.into_iter(), FuturesUnordered::new());
         let mut ahead_bytes = 0;
         loop {
             while under_way.len() < FILL_RECORDS_IN_FLIGHT_MAX
                 && let Some(run) = runs.next()
             {
-                under_way.push(self.send_run(core, target, run));
+                under_way.push(self.send_run(replication, target, run));
             }
+            assert!(under_way.len() <= FILL_RECORDS_IN_FLIGHT_MAX, "records in flight are bounded");
             match under_way.next().await {
                 Some(sent) => ahead_bytes += sent?,
                 None => return Ok(()),
             }
             let pause_ms = ahead_bytes * 1_000 / FILL_BYTES_PER_S;
             if 0 < pause_ms && self.state.lock().waiters == 0 {
-                core.env.clock.sleep_ms(pause_ms).await;
+                replication.clock.sleep_ms(pause_ms).await;
                 ahead_bytes = 0;
             }
         }
     }
 
     /// Sends a run; answers how many bytes it has.
-    async fn send_run(&self, core: &Core, target: Target, run: Run) -> Result<u64, Fault> {
-        let Target { server, instance, epoch } = target;
-        let (sequence, place) = (run.sequence, (instance, epoch));
-        match run.said {
-            Said::Data => {}
-            Said::Cut => {
-                let line = Line { act: Act::Cut, sequence, offset: run.offset, data: Bytes::new() };
-                return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
-            }
-            Said::Image(image) => {
-                let line = Line::image(sequence, &image);
-                return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
-            }
+    async fn send_run(&self, replication: &Replication, target: Target, run: Run) -> Result<u64, Fault> {
+        let sequence = run.sequence;
+        let record = match run.said {
+            Said::Data => None,
+            Said::Cut => Some(Record::from_cut(sequence, run.offset)),
+            Said::Image(image) => Some(Record::from_image(sequence, &image)),
+        };
+        if let Some(record) = record {
+            return call::send_record(replication, self.id, target, record, false, None).await.map(|()| 0);
         }
         let (mut offset, end) = (run.offset, run.offset + run.length);
         while offset < end {
             let length = (end - offset).min(TRANSFER_BYTES_MAX);
-            let data = self.bytes(core, offset, length).await?;
-            let line = Line { act: Act::Write, sequence, offset, data };
-            call::record(core, self.id, server, place, line, false, None).await?;
+            let data = self.read_bytes(replication, offset, length).await?;
+            let record = Record { act: Act::Write, sequence, offset, data };
+            call::send_record(replication, self.id, target, record, false, None).await?;
             offset += length;
         }
+        assert_eq!(offset, end, "a run is sent up to its end");
         Ok(u64::from(run.length))
     }
 
     /// Bytes of the extent as they are now.
-    async fn bytes(&self, core: &Core, offset: u32, length: u32) -> Result<Bytes, Fault> {
+    async fn read_bytes(&self, replication: &Replication, offset: u32, length: u32) -> Result<Bytes, Fault> {
         let mut bytes = BytesMut::with_capacity(length as usize);
         while bytes.len() < length as usize {
             let got = u32::try_from(bytes.len()).expect("no more than a run");
-            let found = core.store.peek(self.id, offset + got, length - got).await;
-            let found = found.map_err(|error| unreadable(core, self.id, &error))?;
+            let found = replication.store.peek(self.id, offset + got, length - got).await;
+            let found = found.map_err(|error| unreadable(replication, self.id, &error))?;
             found.iter().for_each(|piece| bytes.extend_from_slice(piece));
         }
+        assert_eq!(bytes.len(), length as usize, "the store gives no more than it was asked for");
         Ok(bytes.freeze())
     }
 
-    /// Tells a metadata server about a backup, and takes what it answers.
-    async fn say(&self, core: &Core, server: DataServerId, word: Word) -> Went {
-        let Some(before) = self.with(server, |member| (member.since, member.filling)) else {
+    /// Reports a replica to a metadata server, and applies what that answers.
+    async fn report(&self, replication: &Replication, server: DataServerId, word: Word) -> Went {
+        let Some(before) = self.change_member(server, |member| (member.since, member.filling)) else {
             return Went::Well;
         };
         if word != Word::Ask {
-            tracing::info!(extent = %self.id, backup = server.0, ?word, "telling the metadata server");
+            tracing::info!(
+                extent = %self.id, replica = server.0, ?word,
+                "report to the metadata server"
+            );
         }
-        match call::tell(core, self.id, word, server, before.0).await {
-            Heard::Set(set) if Some(set.home) == core.server().map(|own| own.0) => {
-                let mut state = self.state.lock();
-                state.take(&Told::by_metadata(&set));
-                match state.members.iter_mut().find(|one| one.server == server) {
-                    // Nothing can be changed now: there may be no other server, or this one has no
-                    // lease yet.
-                    Some(member) if word != Word::Ask && (member.since, member.filling) == before => {
-                        member.kept();
-                        Went::Wrong
-                    }
-                    _ => Went::Well,
-                }
+        match call::report_copies(replication, self.id, word, server, before.0).await {
+            CopiesAnswer::Set(set) if replication.directory.is_own(set.home) => {
+                self.apply_answer(&set, server, word, before)
             }
-            Heard::Set(_) | Heard::NotHome => {
+            CopiesAnswer::Set(_) | CopiesAnswer::NotPrimary => {
                 let epoch = {
                     let mut state = self.state.lock();
                     state.deposed = true;
                     state.epoch
                 };
-                tracing::warn!(extent = %self.id, "another data server is home now");
-                if let Err(error) = core.store.fence(self.id, epoch.next()).await {
-                    core.note(&error);
+                tracing::warn!(extent = %self.id, "another data server is primary now");
+                if let Err(error) = replication.store.fence(self.id, epoch.next()).await {
+                    replication.serving.note_error(&error);
                 }
-                core.copies.forget(self.id);
+                replication.table.forget(self.id);
                 Went::Well
             }
-            Heard::Nothing => Went::Wrong,
+            CopiesAnswer::Silence => Went::Wrong,
+        }
+    }
+
+    /// Applies the set that a metadata server answered to a report about `server`, which was
+    /// `before`.
+    fn apply_answer(&self, set: &CopySet, server: DataServerId, word: Word, before: (Epoch, bool)) -> Went {
+        let mut state = self.state.lock();
+        state.apply_update(&SetUpdate::from_metadata(set));
+        match state.members.iter_mut().find(|one| one.server == server) {
+            // The metadata server can change nothing now: it may have no other server, or this one
+            // has no lease yet.
+            Some(member) if word != Word::Ask && (member.since, member.filling) == before => {
+                member.kept();
+                Went::Wrong
+            }
+            _ => Went::Well,
         }
     }
 }
 
-fn stuck(core: &Core, error: &ds_store::ChangeError) -> Fault {
-    core.note(error);
+fn stuck(replication: &Replication, error: &ChangeError) -> Fault {
+    replication.serving.note_error(error);
     Fault::Silent
 }
 
-/// It is no fault of the backup's, which may have just these bytes.
-fn unreadable(core: &Core, extent: ExtentId, error: &ds_store::ReadError) -> Fault {
-    tracing::error!(%extent, %error, "a backup cannot be told bytes that cannot be read");
-    core.wanted.want(extent);
+/// The journal here does not give bytes that a replica is to get. That is no fault of the replica,
+/// which may have just these bytes.
+fn unreadable(replication: &Replication, extent: ExtentId, error: &ReadError) -> Fault {
+    tracing::error!(
+        %extent, %error,
+        "cannot send bytes to a replica that the journal does not give"
+    );
+    replication.wanted.request_check(extent);
     Fault::Unreadable
 }

@@ -1,8 +1,8 @@
-//! Images and the copies of an extent: the set in force before one is sealed, and having every
-//! backup say an image.
+//! The set of copies in force, as metadata servers say it; and having every replica of a set use an
+//! image.
 //!
-//! INVARIANT: what [`ExtentCopies::say_image`] and [`ExtentCopies::use_image`] have answered is on
-//! the stable storage of every backup of the set of that epoch.
+//! INVARIANT: what [`ExtentCopies::have_image_said`] and [`ExtentCopies::check_image_used`] have
+//! answered is on the stable storage of every replica of the set of that epoch.
 //! Spec: docs/protocol/seal.md §1, §4.
 
 use std::sync::Arc;
@@ -13,142 +13,166 @@ use layout::ec::ImageId;
 use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::copies::{CopySet, Word};
 
-use super::call::{self, Line};
-use super::member::{Fault, Step};
-use super::{ExtentCopies, Heard, SettleError};
-use crate::core::Core;
+use super::call::{self, CopiesAnswer, Record, Target};
+use super::member::{Fault, Member, Step};
+use super::{ExtentCopies, Replication, SettleError};
 use crate::limits::SETTLE_MS_MAX;
 
 /// What a metadata server says of the set.
 pub(crate) enum Asked {
-    /// We are home of it.
-    Home(CopySet),
-    /// Somebody else is, or nobody: the extent is gone.
-    NotHome,
-    /// Nobody could be asked, or it is not the time.
+    /// This server is primary of it.
+    Primary(CopySet),
+    /// Another data server is, or none: the extent is gone.
+    NotPrimary,
+    /// No metadata server could be asked, or it is not the time.
     Unknown,
 }
 
-/// Asks for the set in force, and whether it rests: then no CUT of this epoch comes any more.
-pub(crate) async fn ask(core: &Core, extent: ExtentId) -> Asked {
-    asked(core, extent, Word::Seal).await
-}
-
-async fn asked(core: &Core, extent: ExtentId, word: Word) -> Asked {
-    match call::tell(core, extent, word, DataServerId(0), Epoch(0)).await {
-        Heard::Set(set) if core.server().is_some_and(|own| own.0 == set.home) => Asked::Home(set),
-        Heard::Set(_) | Heard::NotHome => Asked::NotHome,
-        Heard::Nothing => Asked::Unknown,
+impl Replication {
+    /// Asks for the set in force, and whether it rests: then no CUT of this epoch comes any more.
+    pub(crate) async fn ask_set_at_rest(&self, extent: ExtentId) -> Asked {
+        self.ask_set_with(extent, Word::Seal).await
     }
-}
 
-/// Asks for the set in force, whether it rests or not.
-pub(crate) async fn ask_set(core: &Core, extent: ExtentId) -> Asked {
-    asked(core, extent, Word::Ask).await
-}
+    /// Asks for the set in force, whether it rests or not.
+    pub(crate) async fn ask_set(&self, extent: ExtentId) -> Asked {
+        self.ask_set_with(extent, Word::Ask).await
+    }
 
-/// Asks for the set in force, as one of its backups.
-pub(crate) async fn ask_as_backup(core: &Core, extent: ExtentId) -> Option<CopySet> {
-    match call::tell(core, extent, Word::Who, DataServerId(0), Epoch(0)).await {
-        Heard::Set(set) => Some(set),
-        Heard::NotHome | Heard::Nothing => None,
+    async fn ask_set_with(&self, extent: ExtentId, word: Word) -> Asked {
+        match call::report_copies(self, extent, word, DataServerId(0), Epoch(0)).await {
+            CopiesAnswer::Set(set) if self.directory.is_own(set.home) => Asked::Primary(set),
+            CopiesAnswer::Set(_) | CopiesAnswer::NotPrimary => Asked::NotPrimary,
+            CopiesAnswer::Silence => Asked::Unknown,
+        }
+    }
+
+    /// Asks for the set in force, as one of its replicas.
+    pub(crate) async fn ask_set_as_replica(&self, extent: ExtentId) -> Option<CopySet> {
+        match call::report_copies(self, extent, Word::Who, DataServerId(0), Epoch(0)).await {
+            CopiesAnswer::Set(set) => Some(set),
+            CopiesAnswer::NotPrimary | CopiesAnswer::Silence => None,
+        }
+    }
+
+    /// Learns from a metadata server which copies are in force: a handle from before this server
+    /// was started, and from before a change that its journal tells of, may name others.
+    ///
+    /// # Errors
+    /// `Deposed` if another data server is primary; `Late` if no metadata server tells.
+    pub(crate) async fn learn_set(self: &Arc<Self>, extent: ExtentId) -> Result<(), SettleError> {
+        let known = self.store.size(extent).epoch;
+        match self.ask_set(extent).await {
+            Asked::Primary(set) => {
+                self.adopt_set(&set);
+                self.store.note_copies_told(extent);
+                Ok(())
+            }
+            Asked::NotPrimary => {
+                self.depose_extent(extent, known).await;
+                Err(SettleError::Deposed)
+            }
+            Asked::Unknown => Err(SettleError::Late),
+        }
     }
 }
 
 impl ExtentCopies {
-    /// Says everything to a backup again, above what it has, and waits until that is on its stable
-    /// storage.
+    /// Sends everything to a replica again, above what it has, and waits until that is on its
+    /// stable storage.
     ///
     /// # Errors
-    /// Any [`SettleError`]; `Late` also if it is none of the set.
-    pub(crate) async fn say_again(
+    /// Any [`SettleError`]; `Late` also if the server is none of the set.
+    pub(crate) async fn resend_all(
         self: &Arc<Self>,
-        core: &Arc<Core>,
-        backup: DataServerId,
+        replication: &Arc<Replication>,
+        replica: DataServerId,
     ) -> Result<(), SettleError> {
-        self.opened(core).await?;
+        self.wait_for_open(replication).await?;
         let is_told = {
             let mut state = self.state.lock();
-            let member = state.members.iter_mut().find(|one| one.server == backup);
-            member.map(super::member::Member::say_again).is_some()
+            let member = state.members.iter_mut().find(|one| one.server == replica);
+            member.map(Member::say_again).is_some()
         };
         if !is_told {
             return Err(SettleError::Late);
         }
-        self.settle(core, core.store.sequence(self.id), SETTLE_MS_MAX).await
+        self.settle(replication, replication.store.sequence(self.id), SETTLE_MS_MAX).await
     }
 
-    /// Has every backup say the image in place of everything up to `sequence`, if the set still has
-    /// this epoch.
+    /// Has every replica say the image in place of everything up to `sequence`, if the set still
+    /// has this epoch.
     ///
     /// # Errors
-    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is
-    /// another one; `OtherImage` if one goes on with another image.
-    pub(crate) async fn say_image(
+    /// Any [`SettleError`]; `Late` also if a replica did not do it, is being filled, or the set is
+    /// another one; `OtherImage` if a replica goes on with another image.
+    pub(crate) async fn have_image_said(
         self: &Arc<Self>,
-        core: &Arc<Core>,
+        replication: &Arc<Replication>,
         epoch: Epoch,
         sequence: u64,
         image: &ImageRef,
     ) -> Result<(), SettleError> {
-        self.opened(core).await?;
-        // They have all that the image stands for, so whoever of them becomes home gives sequences
-        // above it.
-        self.settle(core, sequence, SETTLE_MS_MAX).await?;
-        let backups = self.backups_at(epoch)?;
-        let says = backups.iter().map(async |(server, instance)| {
-            let line = Line::image(sequence, image);
-            call::record(core, self.id, *server, (*instance, epoch), line, true, None).await
+        self.wait_for_open(replication).await?;
+        // The replicas have all that the image stands for, so the one that becomes primary gives
+        // sequences above it.
+        self.settle(replication, sequence, SETTLE_MS_MAX).await?;
+        let replicas = self.replicas_at(epoch)?;
+        let says = replicas.iter().map(async |(server, instance)| {
+            let record = Record::from_image(sequence, image);
+            let to = Target { server: *server, instance: *instance, epoch };
+            call::send_record(replication, self.id, to, record, true, None).await
         });
-        let began_ms = core.env.clock.monotonic_ms();
+        let began_ms = replication.clock.monotonic_ms();
         let said = join_all(says).await;
-        let faults = backups.iter().zip(&said).filter_map(|((server, _), said)| Some((server, said.err()?)));
+        assert_eq!(said.len(), replicas.len(), "each replica was sent the image");
+        let faults = replicas.iter().zip(&said).filter_map(|((server, _), said)| Some((server, said.err()?)));
         let faults: Vec<(&DataServerId, Fault)> = faults.collect();
         if !faults.is_empty() {
             let is_other = faults.iter().any(|(_, fault)| *fault == Fault::OtherImage);
             let mut state = self.state.lock();
             for (server, fault) in faults {
-                // One that was started again is attached anew, and then told again.
+                // The driver attaches a replica that was started again, and tells it again then.
                 let member = state.members.iter_mut().find(|one| one.server == *server);
                 let Some(member) = member else { continue };
                 member.failed(Step::Rest, fault, began_ms);
             }
             drop(state);
-            self.kick(core);
+            self.start_drive(replication);
             return Err(if is_other { SettleError::OtherImage } else { SettleError::Late });
         }
-        if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
+        if self.replicas_at(epoch)? == replicas { Ok(()) } else { Err(SettleError::Late) }
     }
 
-    /// Sees that every backup uses the image that the journal here uses, if the set still has this
-    /// epoch. Whoever does not is told everything again.
+    /// Checks that every replica uses the image that the journal here uses, if the set still has
+    /// this epoch. A replica that does not is sent everything again.
     ///
     /// The IMAGE is not sent: its sequence here may be one that an overlay gave to this server when
-    /// it was a backup, and another backup then has acts below it that the image has not.
+    /// it was a replica, and another replica then has acts below it that the image has not.
     ///
     /// # Errors
-    /// As [`say_image`](Self::say_image).
-    pub(crate) async fn use_image(
+    /// As [`have_image_said`](Self::have_image_said).
+    pub(crate) async fn check_image_used(
         self: &Arc<Self>,
-        core: &Arc<Core>,
+        replication: &Arc<Replication>,
         epoch: Epoch,
         sequence: u64,
         image: ImageId,
     ) -> Result<(), SettleError> {
-        self.opened(core).await?;
-        self.settle(core, sequence, SETTLE_MS_MAX).await?;
-        let backups = self.backups_at(epoch)?;
-        let asks = backups.iter().map(async |(server, instance)| {
-            let used = call::used_image(core, self.id, *server, epoch).await?;
-            // What it says may be a record that it has not made durable yet.
-            call::flush(core, *server, *instance).await.map(|()| used == Some(image))
+        self.wait_for_open(replication).await?;
+        self.settle(replication, sequence, SETTLE_MS_MAX).await?;
+        let replicas = self.replicas_at(epoch)?;
+        let asks = replicas.iter().map(async |(server, instance)| {
+            let used = call::ask_used_image(replication, self.id, *server, epoch).await?;
+            // It may use the image by a record that it has not made durable yet.
+            call::flush_replica(replication, *server, *instance).await.map(|()| used == Some(image))
         });
-        let began_ms = core.env.clock.monotonic_ms();
+        let began_ms = replication.clock.monotonic_ms();
         let answers = join_all(asks).await;
         let mut error = None;
         {
             let mut state = self.state.lock();
-            for ((server, _), answer) in backups.iter().zip(answers) {
+            for ((server, _), answer) in replicas.iter().zip(answers) {
                 let Some(member) = state.members.iter_mut().find(|one| one.server == *server) else {
                     continue;
                 };
@@ -167,27 +191,22 @@ impl ExtentCopies {
         }
         match error {
             Some(error) => {
-                self.kick(core);
+                self.start_drive(replication);
                 Err(error)
             }
-            None if self.backups_at(epoch)? == backups => Ok(()),
+            None if self.replicas_at(epoch)? == replicas => Ok(()),
             None => Err(SettleError::Late),
         }
     }
 
-    /// Whether a backup surely has everything that was said so far, on stable storage.
-    pub(crate) fn has_all(&self, core: &Core, backup: DataServerId) -> bool {
-        let sequence = core.store.sequence(self.id);
-        self.state.lock().members.iter().any(|one| one.server == backup && one.is_stable(sequence))
+    /// Whether a replica surely has everything that was said so far, on stable storage.
+    pub(crate) fn has_all(&self, replication: &Replication, replica: DataServerId) -> bool {
+        let sequence = replication.store.sequence(self.id);
+        self.state.lock().members.iter().any(|one| one.server == replica && one.is_stable(sequence))
     }
 
-    /// Whether the set known here is the one of this epoch.
-    pub(crate) fn is_at_epoch(&self, epoch: Epoch) -> bool {
-        self.state.lock().epoch == epoch
-    }
-
-    /// The backups and their instances, none of them being filled.
-    fn backups_at(&self, epoch: Epoch) -> Result<Vec<(DataServerId, u64)>, SettleError> {
+    /// The replicas and their instances, none of them being filled.
+    fn replicas_at(&self, epoch: Epoch) -> Result<Vec<(DataServerId, u64)>, SettleError> {
         let state = self.state.lock();
         if state.deposed {
             return Err(SettleError::Deposed);
@@ -195,7 +214,7 @@ impl ExtentCopies {
         if state.epoch != epoch || state.members.iter().any(|one| one.filling) {
             return Err(SettleError::Late);
         }
-        let attached = |one: &super::member::Member| one.instance().map(|instance| (one.server, instance));
+        let attached = |one: &Member| one.instance().map(|instance| (one.server, instance));
         state.members.iter().map(|one| attached(one).ok_or(SettleError::Late)).collect()
     }
 }

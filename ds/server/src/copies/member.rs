@@ -1,88 +1,91 @@
-//! One backup of one extent, as its home sees it: what it surely has, what it may lack, and what to
-//! do next.
+//! One replica of one extent, as its primary sees it: what it surely has, what it may lack, and
+//! what to do next.
 //!
-//! Pure: calls are made elsewhere, and what comes of them is told here. A record is known by its
+//! Pure: `drive` and `call` make the calls, and say here how these went. A record is known by its
 //! sequence.
 //!
-//! INVARIANT: a sequence that was given out and is not known to be on the backup's stable storage
+//! INVARIANT: a sequence that was given out and is not known to be on the replica's stable storage
 //! is at or above one of `missing_from`, `telling_from`, `unsynced_from`, `flushing_from`, or is in
-//! flight; or everything is to be said again (`overlay`).
+//! flight; or the primary is to send everything again (`overlay`).
 //! Spec: docs/protocol/replicate.md §2.
 
 use std::collections::BTreeSet;
 
 use layout::{DataServerId, Epoch};
 
-use crate::limits::BACKUP_STALL_MS_MAX;
+use crate::limits::REPLICA_STALL_MS_MAX;
 
-/// What to do for a backup next.
+/// What the primary does for a replica next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing is left to do, or others are at it.
+    /// Nothing: nothing is left to do, or records in flight do it.
     Rest,
-    /// Ask a metadata server who keeps the extent.
+    /// Ask a metadata server which servers keep the extent.
     Ask,
-    /// Tell it that the backup is lost.
+    /// Report to the metadata server that the replica is lost.
     Lost,
-    /// Tell it that the backup holds everything.
+    /// Report to the metadata server that the replica holds everything.
     Filled,
-    /// Take up the extent with the backup.
+    /// Attach the replica: ask what it has.
     Attach,
-    /// Say everything again, above what the backup has.
+    /// Send everything again, above what the replica has.
     Overlay { floor: u64 },
-    /// Say what it may lack.
+    /// Send what the replica may lack.
     Delta { from: u64 },
-    /// Have it make durable what it took.
+    /// Have the replica make durable what it took.
     Flush,
 }
 
-/// What ATTACH found, and what it means.
+/// What ATTACH found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The backup's instance.
+    /// The replica's instance.
     pub(crate) instance: u64,
-    /// The highest sequence it has.
+    /// The highest sequence that the replica has.
     pub(crate) theirs: u64,
-    /// The highest that was given here.
+    /// The highest sequence that was given here.
     pub(crate) ours: u64,
 }
 
-/// One backup of one extent.
+/// One replica of one extent.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) server: DataServerId,
-    /// Epoch at which it became a backup; 0: not told yet.
+    /// Epoch at which it became a replica; 0: no metadata server has told it yet.
     pub(crate) since: Epoch,
     /// The metadata servers do not count on it yet.
     pub(crate) filling: bool,
-    /// It came while writes went on: nothing it holds is known.
+    /// It joined while clients wrote: nothing that it holds is known.
     joined_late: bool,
+    /// Its instance, once attached.
     attached: Option<u64>,
-    /// Once attached, what we know of it is ours; before, only the sequences tell.
+    /// It was attached once: the fields below say what it has. Before, only the sequences tell.
     known: bool,
     overlay: Option<u64>,
     missing_from: Option<u64>,
-    /// What was missing is being said again from here on.
+    /// The primary is sending what was missing from here on.
     telling_from: Option<u64>,
     unsynced_from: Option<u64>,
     flushing_from: Option<u64>,
     in_flight: BTreeSet<u64>,
-    /// It refused our epoch.
+    /// It refused the primary's epoch.
     outdated: bool,
     /// It has no room.
     pub(crate) full: bool,
     failing_since_ms: Option<u64>,
-    /// As before, but not ended by an ATTACH alone: a backup may answer and keep nothing.
+    /// As `failing_since_ms`, but an ATTACH alone does not end it: a replica may answer and keep
+    /// nothing.
     idle_since_ms: Option<u64>,
 }
 
 fn lower(place: &mut Option<u64>, sequence: u64) {
     *place = Some(place.map_or(sequence, |known| known.min(sequence)));
+    assert!(place.is_some_and(|from| from <= sequence), "a place covers its sequence");
 }
 
 impl Member {
-    /// A backup that is named for the first time. `joins_late` if the home has taken writes without
-    /// it.
+    /// A replica that is named for the first time. `joins_late` if the primary has taken WRITEs
+    /// without it.
     pub(crate) fn new(server: DataServerId, since: Epoch, filling: bool, joins_late: bool) -> Self {
         Self {
             server,
@@ -104,12 +107,12 @@ impl Member {
         }
     }
 
-    /// The instance to show it, if records may be sent at once.
+    /// The instance that records name, if they may be sent at once.
     pub(crate) fn instance(&self) -> Option<u64> {
         self.attached
     }
 
-    /// A record is on its way. If it cannot be sent now, it is missing.
+    /// Notes a record on its way. If it cannot be sent now, it is missing.
     pub(crate) fn sends(&mut self, sequence: u64) -> Option<u64> {
         match self.attached {
             Some(_) => drop(self.in_flight.insert(sequence)),
@@ -118,7 +121,7 @@ impl Member {
         self.attached
     }
 
-    /// The backup has taken the record; `stable` if it is on stable storage there.
+    /// Notes that the replica has taken a record; `stable` if it is on stable storage there.
     pub(crate) fn took(&mut self, sequence: u64, stable: bool) {
         self.in_flight.remove(&sequence);
         self.well();
@@ -127,17 +130,18 @@ impl Member {
         }
     }
 
-    /// The record did not get there, or nobody knows.
+    /// Notes that a record did not get there, or may not have.
     pub(crate) fn missed(&mut self, sequence: u64) {
         self.in_flight.remove(&sequence);
         lower(&mut self.missing_from, sequence);
+        assert!(!self.is_stable(sequence), "a record that is missing is not stable");
     }
 
-    /// What there is to do. `flush` if somebody waits for stable storage.
+    /// What there is to do. `flush` if a request waits for stable storage.
     pub(crate) fn step(&self, flush: bool, now_ms: u64) -> Step {
         let for_ms = |since: Option<u64>, ms: u64| since.is_some_and(|since| since + ms <= now_ms);
-        let failing = for_ms(self.failing_since_ms, BACKUP_STALL_MS_MAX)
-            || for_ms(self.idle_since_ms, 2 * BACKUP_STALL_MS_MAX);
+        let failing = for_ms(self.failing_since_ms, REPLICA_STALL_MS_MAX)
+            || for_ms(self.idle_since_ms, 2 * REPLICA_STALL_MS_MAX);
         if failing || (self.full && self.filling) {
             return Step::Lost;
         }
@@ -162,12 +166,13 @@ impl Member {
         Step::Rest
     }
 
-    /// ATTACH was answered.
+    /// Notes the answer to ATTACH.
     pub(crate) fn attach(&mut self, found: &Found) {
         self.failing_since_ms = None;
         self.full = false;
-        if self.known {
-            // It was started again: what it had not made durable may be gone.
+        let was_known = self.known;
+        if was_known {
+            // The replica was started again: what it had not made durable may be gone.
             if let Some(lost) = self.unsynced_from.take() {
                 lower(&mut self.missing_from, lost);
             }
@@ -181,22 +186,32 @@ impl Member {
         }
         self.known = true;
         self.attached = Some(found.instance);
+        let is_behind = found.theirs < found.ours;
+        assert!(
+            was_known || !is_behind || !self.is_stable(found.ours),
+            "a replica that lacks an act is not stable"
+        );
         if self.overlay.is_none() && self.missing_from.is_none() && self.unsynced_from.is_none() {
             self.well();
         }
     }
 
-    /// Something that it took is bad there.
+    /// Notes that something which the replica took is bad there: the primary sends everything
+    /// again.
     pub(crate) fn say_again(&mut self) {
         self.overlay.get_or_insert(0);
+        assert!(!self.is_stable(0), "a replica with bad bytes is not stable");
     }
 
-    /// An overlay begins: everything known to be missing by now is part of it.
-    pub(crate) fn begin_overlay(&mut self) {
+    /// Begins an overlay, if records may be sent: everything known to be missing by now is part of
+    /// it. Answers the instance that the records name.
+    pub(crate) fn begin_overlay(&mut self) -> Option<u64> {
+        let instance = self.attached?;
         self.missing_from = None;
+        Some(instance)
     }
 
-    /// Everything was said with sequences from `from` on.
+    /// Ends an overlay: everything was sent with sequences from `from` on.
     pub(crate) fn overlaid(&mut self, from: u64) {
         self.well();
         self.overlay = None;
@@ -204,30 +219,37 @@ impl Member {
         lower(&mut self.unsynced_from, from);
     }
 
-    /// A delta begins: what becomes missing from now on is another one's.
-    pub(crate) fn begin_delta(&mut self) {
+    /// Begins a delta, if records may be sent: what becomes missing from now on is part of a later
+    /// one. Answers the instance that the records name.
+    pub(crate) fn begin_delta(&mut self) -> Option<u64> {
+        let instance = self.attached?;
+        assert!(self.telling_from.is_none(), "one delta at a time");
         self.telling_from = self.missing_from.take();
+        Some(instance)
     }
 
-    /// What was missing from `from` on was said again.
+    /// Ends a delta: what was missing from `from` on was sent.
     pub(crate) fn caught_up(&mut self, from: u64) {
         self.well();
         self.telling_from = None;
         lower(&mut self.unsynced_from, from);
     }
 
-    /// A flush begins.
-    pub(crate) fn begin_flush(&mut self) {
+    /// Begins a flush, if the replica is attached. Answers the instance that the call names.
+    pub(crate) fn begin_flush(&mut self) -> Option<u64> {
+        let instance = self.attached?;
+        assert!(self.flushing_from.is_none(), "one flush at a time");
         self.flushing_from = self.unsynced_from.take();
+        Some(instance)
     }
 
-    /// It was answered.
+    /// Ends a flush: the replica has answered it.
     pub(crate) fn flushed(&mut self) {
         self.well();
         self.flushing_from = None;
     }
 
-    /// A call, begun at `began_ms`, brought nothing; what a step was about is to be done again.
+    /// Notes that a call, begun at `began_ms`, failed: what the step was to do is to be done again.
     pub(crate) fn failed(&mut self, step: Step, fault: Fault, began_ms: u64) {
         match step {
             Step::Delta { from } => {
@@ -249,7 +271,7 @@ impl Member {
             Fault::Full => self.full = true,
             Fault::Restarted => self.detach(),
             Fault::Unreadable => {}
-            // What the journal here says is hidden there: only saying everything again, above it,
+            // What the journal here says is hidden there: only sending everything again, above it,
             // helps.
             Fault::OtherImage if matches!(step, Step::Delta { .. }) => self.say_again(),
             Fault::OtherImage => {}
@@ -261,7 +283,7 @@ impl Member {
         }
     }
 
-    /// A metadata server has told the copies again, and this backup is among them.
+    /// Notes that a metadata server has told the copies again, and that this replica is among them.
     pub(crate) fn told(&mut self, since: Epoch, filling: bool) {
         if self.outdated {
             self.outdated = false;
@@ -271,14 +293,15 @@ impl Member {
         self.filling = filling;
     }
 
-    /// It was called lost, and stays a backup: it may have come back, and is tried again.
+    /// Notes that the primary reported it lost, and that it stays a replica: it may have come back,
+    /// and is tried again.
     pub(crate) fn kept(&mut self) {
         self.failing_since_ms = None;
         self.idle_since_ms = None;
     }
 
-    /// Whether every record up to `sequence` is on the backup's stable storage, and the metadata
-    /// servers know of it.
+    /// Whether every record up to `sequence` is on the replica's stable storage, and the metadata
+    /// servers count on it.
     pub(crate) fn is_stable(&self, sequence: u64) -> bool {
         let above = |place: Option<u64>| place.is_none_or(|from| sequence < from);
         self.attached.is_some()
@@ -292,7 +315,7 @@ impl Member {
             && above(self.in_flight.first().copied())
     }
 
-    /// Nothing is under way or left to do.
+    /// Whether nothing is under way or left to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_stable(u64::MAX - 1) && self.failing_since_ms.is_none()
     }
@@ -308,20 +331,20 @@ impl Member {
     }
 }
 
-/// What went wrong with a call.
+/// Why a call to a replica failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No answer in time, no connection, or a disk that failed.
     Silent,
-    /// The backup was started again since ATTACH.
+    /// The replica was started again since ATTACH.
     Restarted,
-    /// The backup knows a higher epoch.
+    /// The replica knows a higher epoch.
     Outdated,
-    /// The backup has no room.
+    /// The replica has no room.
     Full,
-    /// The backup's journal says another image above the one it was told.
+    /// The replica's journal says another image above the one that it was sent.
     OtherImage,
-    /// A journal, ours or the backup's, does not give what is asked of it; its scrub sees to that.
+    /// A journal, ours or the replica's, does not give what is asked of it; its scrub sees to that.
     Unreadable,
 }
 

@@ -1,5 +1,4 @@
-//! Content of images, wherever it is: read here, from another data server, or computed from the
-//! group.
+//! Reads content of images: here, from another data server, or computed from the group.
 //!
 //! INVARIANT: content that comes out was compared with the hashes that the image's root vouches
 //! for.
@@ -16,16 +15,17 @@ use ds_store::{ImageReadError, ImageRef, ImageSource};
 use env::BoxFuture;
 use layout::ExtentId;
 
+use super::Images;
 use super::groups::{self, NoGroup};
+use super::mend::start_mending;
 use super::pieces::{frames_of, part};
 use super::remote::RemoteBytes;
 use super::trouble::{NoBytes, Trouble};
-use super::{Images, mend};
 
-/// What the store reads images through.
-pub(crate) struct Source(pub(crate) Arc<Images>);
+/// The way in which the store reads images.
+pub(crate) struct StoreImages(pub(crate) Arc<Images>);
 
-impl ImageSource for Source {
+impl ImageSource for StoreImages {
     fn read(
         &self,
         _: ExtentId,
@@ -38,7 +38,7 @@ impl ImageSource for Source {
     }
 }
 
-/// No bytes: what is known of an image is kept without a way to read it.
+/// No bytes: an image is kept without a way to read it.
 struct Nowhere;
 
 impl ImageBytes for Nowhere {
@@ -60,64 +60,65 @@ impl Images {
         offset: u32,
         length: u32,
     ) -> Result<Vec<Bytes>, ImageReadError> {
-        if let Some(pieces) = self.here(image, offset, length).await {
+        if let Some(pieces) = self.read_here(image, offset, length).await {
             return Ok(pieces);
         }
         let frame = u32::try_from(FRAME_BYTES).expect("64 KiB");
         let end = offset + length;
         let start = offset - offset % frame;
         let stop = end.next_multiple_of(frame).min(image.content_bytes);
-        let whole = match self.kept(image.image, start..stop) {
+        assert!(start <= offset && end <= stop, "whole frames hold the range");
+        let whole = match self.find_kept(image.image, start..stop) {
             Some(pieces) => pieces,
             None => {
-                let pieces = self.elsewhere(image, start..stop).await?;
-                self.keep(image.image, start, &pieces);
+                let pieces = self.read_elsewhere(image, start..stop).await?;
+                self.keep_frames(image.image, start, &pieces);
                 pieces
             }
         };
         Ok(part(whole, (offset - start) as usize, length as usize))
     }
 
-    /// From the image here, if there is one and it is right.
-    async fn here(self: &Arc<Self>, image: &ImageRef, offset: u32, length: u32) -> Option<Vec<Bytes>> {
-        if !self.dir.contains(image.image) {
+    /// Reads the image here, if there is one and it is right.
+    async fn read_here(self: &Arc<Self>, image: &ImageRef, offset: u32, length: u32) -> Option<Vec<Bytes>> {
+        if !self.shelf.dir.contains(image.image) {
             return None;
         }
-        let read = match self.opened(image.image).await {
+        let read = match self.shelf.open_image(image.image).await {
             Ok(StoredImage::Extent(found)) if found.info().root.0 == image.root => {
-                found.read(offset, length).await.map_err(|error| self.bad(image.image, &error))
+                found.read(offset, length).await.map_err(|error| self.shelf.note_bad(image.image, &error))
             }
             Ok(_) => Err(NoBytes::Absent),
-            Err(error) => Err(self.bad(image.image, &error)),
+            Err(error) => Err(self.shelf.note_bad(image.image, &error)),
         };
         if read.is_err() {
-            mend::begin(self, image);
+            start_mending(self, image);
         }
         read.ok()
     }
 
-    /// From another server, or computed. What was remembered of the group may be old: then it is
-    /// asked for once more.
-    async fn elsewhere(
+    /// Reads another server's image, or computes the range. What this server remembers of the group
+    /// may be old: then it asks for the group once more.
+    async fn read_elsewhere(
         self: &Arc<Self>,
         image: &ImageRef,
         range: Range<u32>,
     ) -> Result<Vec<Bytes>, ImageReadError> {
-        let now_ms = self.env.clock.monotonic_ms();
+        let now_ms = self.clock.monotonic_ms();
         if let Some(known) = self.groups.known(image.image, now_ms)
-            && let Ok(pieces) = self.from_group(&known, image, &range).await
+            && let Ok(pieces) = self.read_group(&known, image, &range).await
         {
             return Ok(pieces);
         }
         let found =
-            self.groups.ask(&self.directory, image.image, now_ms).await.map_err(|none| match none {
+            self.groups.ask_group(&self.directory, image.image, now_ms).await.map_err(|none| match none {
                 NoGroup::Unknown => ImageReadError::Unavailable,
                 NoGroup::None => ImageReadError::Damaged,
             })?;
-        self.from_group(&found, image, &range).await
+        self.read_group(&found, image, &range).await
     }
 
-    async fn from_group(
+    async fn read_group(
         self: &Arc<Self>,
         found: &groups::Found,
         image: &ImageRef,
@@ -133,16 +134,16 @@ impl Images {
                 let file_bytes = u64::from(image.file_bytes);
                 let gone = Arc::default();
                 let bytes = RemoteBytes { images, server, image: image.image, file_bytes, trouble, gone };
-                if let Some(pieces) = self.through(Arc::new(bytes), image, range).await {
-                    self.metrics.remote_reads.inc();
+                if let Some(pieces) = self.read_through(Arc::new(bytes), image, range).await {
+                    self.shelf.metrics.remote_reads.inc();
                     return Ok(pieces);
                 }
             }
         }
-        let bytes = self.rebuilding(&found.group, found.slot, &trouble);
-        match self.through(bytes, image, range).await {
+        let bytes = self.rebuilt_bytes(&found.group, found.slot, &trouble);
+        match self.read_through(bytes, image, range).await {
             Some(pieces) => {
-                self.metrics.rebuilt_reads.inc();
+                self.shelf.metrics.rebuilt_reads.inc();
                 Ok(pieces)
             }
             None if trouble.may_pass() => Err(ImageReadError::Unavailable),
@@ -150,15 +151,15 @@ impl Images {
         }
     }
 
-    /// Reads an image through bytes that are not believed.
-    async fn through(
+    /// Reads an image through bytes that this server compares with the image's hashes.
+    async fn read_through(
         &self,
         bytes: Arc<dyn ImageBytes>,
         image: &ImageRef,
         range: &Range<u32>,
     ) -> Option<Vec<Bytes>> {
         let read = async {
-            let opened = self.lost_image(bytes, image).await.map_err(|error| error.to_string())?;
+            let opened = self.open_lost(bytes, image).await.map_err(|error| error.to_string())?;
             let length = range.end - range.start;
             opened.read(range.start, length).await.map_err(|error| error.to_string())
         };
@@ -166,30 +167,33 @@ impl Images {
         read.inspect_err(|error| tracing::debug!(image = %image.image, %error, "not there")).ok()
     }
 
-    /// An image that is read through such bytes. What surrounds its frames is the same wherever it
-    /// came from.
-    async fn lost_image(&self, bytes: Arc<dyn ImageBytes>, image: &ImageRef) -> Result<Image, OpenError> {
-        if let Some(known) = self.lost.lock().get(&image.image)
+    /// Opens an image through such bytes. What surrounds its frames is the same wherever it came
+    /// from.
+    async fn open_lost(&self, bytes: Arc<dyn ImageBytes>, image: &ImageRef) -> Result<Image, OpenError> {
+        if let Some(known) = self.elsewhere.lost.lock().get(&image.image)
             && known.info().root.0 == image.root
         {
             return Ok(known.through(bytes));
         }
         let opened = Image::open(bytes, image.image, ImageRoot(image.root)).await?;
-        self.lost.lock().put(image.image, opened.through(Arc::new(Nowhere)), 1);
+        self.elsewhere.lost.lock().put(image.image, opened.through(Arc::new(Nowhere)), 1);
         Ok(opened)
     }
 
-    fn kept(&self, image: ImageId, range: Range<u32>) -> Option<Vec<Bytes>> {
-        let mut frames = self.frames.lock();
+    /// Frames of an image that are kept, if all of the range are.
+    fn find_kept(&self, image: ImageId, range: Range<u32>) -> Option<Vec<Bytes>> {
+        let mut frames = self.elsewhere.frames.lock();
         frames_of(range).map(|frame| frames.get(&(image, frame))).collect()
     }
 
-    /// Keeps whole frames of an image that is not here: who reads on needs not compute them again.
-    fn keep(&self, image: ImageId, start: u32, pieces: &[Bytes]) {
-        let mut frames = self.frames.lock();
+    /// Keeps whole frames of an image that is not here, so that a client which reads on does not
+    /// have them computed again.
+    fn keep_frames(&self, image: ImageId, start: u32, pieces: &[Bytes]) {
+        let mut frames = self.elsewhere.frames.lock();
         let mut at = start;
         for piece in pieces {
             let frame = u16::try_from(at as usize / FRAME_BYTES).expect("inside an extent");
+            assert!(piece.len() <= FRAME_BYTES, "a piece of an image is at most a frame");
             at += u32::try_from(piece.len()).expect("at most a frame");
             // A piece may be a part of something much larger, which would stay as long as it does.
             frames.put((image, frame), Bytes::copy_from_slice(piece), piece.len());

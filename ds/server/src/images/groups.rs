@@ -1,7 +1,7 @@
 //! Which group an image is in, as the metadata servers last said.
 //!
-//! INVARIANT: a group from here may have moved since: whoever finds nothing where it says forgets
-//! it and asks again.
+//! INVARIANT: a group from here may have moved since: a reader that finds nothing where it says
+//! asks again.
 //! Spec: docs/protocol/seal.md §5.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::limits::{GROUP_KEPT_MS, GROUPS_KNOWN_MAX};
 use crate::link::AskError;
 
-/// A group and the slot of the image that was asked for.
+/// A group and the slot of an image in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) group: Arc<Group>,
@@ -26,13 +26,13 @@ pub(crate) struct Found {
 /// Why there is no group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoGroup {
-    /// Nobody could be asked.
+    /// No metadata server could be asked.
     Unknown,
     /// There is none.
     None,
 }
 
-/// Groups that were asked for lately, and when.
+/// Groups that metadata servers told lately, and when.
 pub(super) struct Groups {
     known: Mutex<Lru<ImageId, (Found, u64)>>,
 }
@@ -42,14 +42,14 @@ impl Groups {
         Self { known: Mutex::new(Lru::new(GROUPS_KNOWN_MAX)) }
     }
 
-    /// What is remembered.
+    /// The group that is remembered of an image.
     pub(super) fn known(&self, image: ImageId, now_ms: u64) -> Option<Found> {
         let (found, told_ms) = self.known.lock().get(&image)?;
         (now_ms < told_ms + GROUP_KEPT_MS).then_some(found)
     }
 
-    /// Asks the metadata server that gives the lease.
-    pub(super) async fn ask(
+    /// Asks the metadata server that gives the lease for the group of an image.
+    pub(super) async fn ask_group(
         &self,
         directory: &Directory,
         image: ImageId,
@@ -65,14 +65,14 @@ impl Groups {
                 return Err(NoGroup::Unknown);
             }
         };
-        let found = read(&told, image).ok_or(NoGroup::Unknown)?;
+        let found = decode_slot(&told, image).ok_or(NoGroup::Unknown)?;
         self.known.lock().put(image, (found.clone(), now_ms), 1);
         Ok(found)
     }
 }
 
-/// The group, if the record is one and the image is where it says.
-fn read(told: &GroupSlot, image: ImageId) -> Option<Found> {
+/// The group, if the record is one and the image is in the slot.
+fn decode_slot(told: &GroupSlot, image: ImageId) -> Option<Found> {
     let group = Group::decode(&told.record).ok()?;
     let slot = usize::try_from(told.slot).ok().filter(|slot| *slot < group.shape().slots())?;
     let (found, _) = group.shape().image(slot)?;

@@ -1,12 +1,13 @@
-//! What was used last stays: a table with a bound on what its entries cost together.
+//! A table with a bound on what its entries cost together, which forgets the least recently used
+//! one first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// A bounded table that forgets what nobody has asked for longest.
+/// A bounded table.
 pub(super) struct Lru<K, V> {
     entries: HashMap<K, Entry<V>>,
-    /// Keys by when they were last asked for.
+    /// Keys by when they were used last.
     order: BTreeMap<u64, K>,
     tick: u64,
     cost: usize,
@@ -27,7 +28,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Lru<K, V> {
     pub(super) fn get(&mut self, key: &K) -> Option<V> {
         self.tick += 1;
         let entry = self.entries.get_mut(key)?;
-        self.order.remove(&entry.tick);
+        let ordered = self.order.remove(&entry.tick);
+        assert!(ordered.as_ref() == Some(key), "every entry has its place in the order");
         entry.tick = self.tick;
         self.order.insert(self.tick, *key);
         Some(entry.value.clone())
@@ -48,11 +50,14 @@ impl<K: Copy + Eq + Hash, V: Clone> Lru<K, V> {
         self.cost += cost;
         self.order.insert(self.tick, key);
         self.entries.insert(key, Entry { value, cost, tick: self.tick });
+        assert!(self.cost <= self.cost_max, "the table costs no more than its bound");
+        assert_eq!(self.order.len(), self.entries.len(), "every entry has its place in the order");
     }
 
     pub(super) fn remove(&mut self, key: &K) {
         if let Some(gone) = self.entries.remove(key) {
             self.order.remove(&gone.tick);
+            assert!(gone.cost <= self.cost, "an entry that goes was counted");
             self.cost -= gone.cost;
         }
     }
@@ -63,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_asked_for_goes_first() {
+    fn what_was_not_used_goes_first() {
         let mut table = Lru::new(10);
         (0..5).for_each(|number| table.put(number, number * 100, 2));
         assert_eq!(table.get(&0), Some(0));

@@ -48,7 +48,7 @@ impl ImageMetrics {
             ("shoal_image_rebuilt_reads", "Reads of images computed from their group", &m.rebuilt_reads),
             (
                 "shoal_reader_reads",
-                "READs answered for extents whose home is another server",
+                "READs answered for extents whose primary is another server",
                 &m.reader_reads,
             ),
             ("shoal_reader_bytes", "File data in their answers, bytes", &m.reader_bytes),
@@ -59,7 +59,7 @@ impl ImageMetrics {
             ),
             ("shoal_encoded_groups", "Groups whose parity was made here", &m.encoded_groups),
             ("shoal_rebuilt_images", "Images made again here", &m.rebuilt_images),
-            ("shoal_mended_images", "Images whose bad frames were written anew", &m.mended_images),
+            ("shoal_mended_images", "Images whose bad frames were rewritten", &m.mended_images),
         ] {
             registry.register(name, help, counter.clone());
         }

@@ -1,4 +1,4 @@
-//! Content in pieces.
+//! Parts of content that lies in several pieces.
 
 use std::ops::Range;
 
@@ -7,17 +7,18 @@ use ds_image::limits::FRAME_BYTES;
 
 /// The frames of a range that begins at one.
 pub(super) fn frames_of(range: Range<u32>) -> impl Iterator<Item = u16> {
+    assert!((range.start as usize).is_multiple_of(FRAME_BYTES), "the range begins at a frame");
     let frame = |at: u32| u16::try_from((at as usize).div_ceil(FRAME_BYTES)).expect("inside an extent");
     frame(range.start)..frame(range.end)
 }
 
-/// `length` bytes behind the first `skip`.
+/// The `length` bytes behind the first `skip`; the pieces hold so many.
 pub(super) fn part(pieces: Vec<Bytes>, mut skip: usize, length: usize) -> Vec<Bytes> {
     let mut left = length;
     let mut parts = Vec::with_capacity(pieces.len());
     for mut piece in pieces {
-        let _before = piece.split_to(skip.min(piece.len()));
-        skip -= _before.len();
+        let before = piece.split_to(skip.min(piece.len()));
+        skip -= before.len();
         piece.truncate(left);
         left -= piece.len();
         if !piece.is_empty() {
@@ -27,6 +28,7 @@ pub(super) fn part(pieces: Vec<Bytes>, mut skip: usize, length: usize) -> Vec<By
     parts
 }
 
+/// All pieces as one.
 pub(super) fn joined<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> Bytes {
     let mut all = BytesMut::new();
     pieces.for_each(|piece| all.extend_from_slice(piece));

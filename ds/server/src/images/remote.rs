@@ -1,6 +1,7 @@
 //! Bytes of images that are on other servers.
 //!
-//! INVARIANT: what comes from here is as long as was asked for, and nothing else is known of it.
+//! INVARIANT: bytes that come from here are as many as were asked for, and nothing else is known of
+//! them.
 //! Spec: docs/protocol/seal.md §5.
 
 use std::io;
@@ -18,13 +19,13 @@ use wire_nfs::control::{Procedure, Refusal};
 
 use super::Images;
 use super::trouble::{NoBytes, Trouble};
-use crate::limits::{IMAGE_CALL_MS_MAX, SILENT_MS};
+use crate::limits::IMAGE_CALL_MS_MAX;
 use crate::link::AskError;
 
 impl Images {
-    /// Bytes of an image's file from the server that has it, this one perhaps. At most
+    /// Fetches bytes of an image's file from the server that has it, this one perhaps. At most
     /// [`IMAGE_DATA_BYTES_MAX`].
-    pub(crate) async fn fetch(
+    pub(crate) async fn fetch_file(
         &self,
         server: DataServerId,
         image: ImageId,
@@ -35,9 +36,9 @@ impl Images {
         }
         let length = u32::try_from(range.end - range.start).map_err(|_| NoBytes::Absent)?;
         if self.directory.own() == Some(server) {
-            return self.raw(image, range.start, length).await;
+            return self.shelf.read_file(image, range.start, length).await;
         }
-        let neighbour = self.directory.neighbour(&self.env, server).ok_or(NoBytes::Unreachable)?;
+        let neighbour = self.directory.neighbour(server).ok_or(NoBytes::Unreachable)?;
         let args = ReadImage { image: image.0, offset: range.start, length };
         let answer =
             neighbour.link.ask_within::<ImageData>(Procedure::ReadImage, &args, IMAGE_CALL_MS_MAX).await;
@@ -45,25 +46,17 @@ impl Images {
             Ok(found) if found.data.len() == length as usize => Ok(found.data),
             Ok(_) | Err(AskError::Refused(Refusal::NoImage | Refusal::Invalid)) => Err(NoBytes::Absent),
             Err(error) => {
-                tracing::debug!(server = server.0, %image, %error, "bytes of an image did not come");
+                tracing::debug!(
+                    server = server.0, %image, %error,
+                    "bytes of an image did not come"
+                );
                 if matches!(error, AskError::Call(_)) {
-                    self.fell_silent(server);
+                    self.note_silence(server);
                     neighbour.link.disconnect_if_silent(&error);
                 }
                 Err(NoBytes::Unreachable)
             }
         }
-    }
-
-    /// The server did not answer a moment ago: others are asked first.
-    pub(super) fn is_silent(&self, server: DataServerId) -> bool {
-        let now_ms = self.env.clock.monotonic_ms();
-        self.silent.lock().get(&server.0).is_some_and(|until_ms| now_ms < *until_ms)
-    }
-
-    fn fell_silent(&self, server: DataServerId) {
-        // As many as the directory has, at most.
-        self.silent.lock().insert(server.0, self.env.clock.monotonic_ms() + SILENT_MS);
     }
 }
 
@@ -74,7 +67,7 @@ pub(super) struct RemoteBytes {
     pub(super) image: ImageId,
     pub(super) file_bytes: u64,
     pub(super) trouble: Arc<Trouble>,
-    /// It gave nothing: it is not asked once for each frame.
+    /// The server gave nothing: it is not asked once for each frame.
     pub(super) gone: Arc<AtomicBool>,
 }
 
@@ -94,11 +87,12 @@ impl ImageBytes for RemoteBytes {
                     return Err(io::ErrorKind::NotFound.into());
                 }
                 let stop = end.min(at + IMAGE_DATA_BYTES_MAX as u64);
-                let came = images.fetch(server, image, at..stop).await.map_err(|why| {
+                let came = images.fetch_file(server, image, at..stop).await.map_err(|why| {
                     trouble.note(why);
                     gone.store(true, Ordering::Relaxed);
                     io::Error::from(io::ErrorKind::NotFound)
                 })?;
+                assert_eq!(came.len() as u64, stop - at, "a server gives all bytes or none");
                 // Nearly always it is one piece.
                 if at == offset && stop == end {
                     return Ok(came);

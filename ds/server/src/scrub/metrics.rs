@@ -52,18 +52,20 @@ impl ScrubMetrics {
         m
     }
 
-    /// How far it is now.
-    pub(super) fn show(&self, plan: &Plan, stock_bytes: u64) {
+    /// Shows how far the scrub is now.
+    pub(super) fn show_progress(&self, plan: &Plan, stock_bytes: u64) {
         let progress = plan.progress();
         self.bad.set(progress.known_bad());
-        self.percent.set(u64::from(plan.percent(stock_bytes)));
+        let percent = plan.percent(stock_bytes);
+        assert!(percent <= 100, "a part of a round is no more than the round");
+        self.percent.set(u64::from(percent));
         self.began_seconds.set(progress.began_unix_ns / NS_PER_S);
         self.ended_seconds.set(progress.ended_unix_ns / NS_PER_S);
         self.ended_unix_ns.store(progress.ended_unix_ns, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// What the heartbeat says of it.
-    pub(crate) fn tell(&self, usage: &mut Usage) {
+    /// Adds what the heartbeat says of the scrub.
+    pub(crate) fn add_to(&self, usage: &mut Usage) {
         usage.scrub_percent = u32::try_from(self.percent.get()).unwrap_or(SCRUB_OFF);
         usage.scrub_ended_unix_ns = self.ended_unix_ns.load(std::sync::atomic::Ordering::Relaxed);
         usage.scrub_bad = self.bad.get();

@@ -1,6 +1,6 @@
 //! The file that says how far the scrub is.
 //!
-//! INVARIANT: what has the name was whole when it got it.
+//! INVARIANT: the file was whole when it got its name.
 //! Spec: docs/formats/scrub.md.
 
 use std::io;
@@ -12,7 +12,7 @@ use env::{Disk, OpenMode};
 
 use super::progress::{PROGRESS_BYTES, Progress};
 
-/// Where progress is kept.
+/// The file, and the store that it is of.
 pub(super) struct Note {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -25,40 +25,46 @@ impl Note {
         Self { disk: Arc::clone(disk), dir: dir.to_path_buf(), store, complained: false }
     }
 
-    /// What was kept; the beginning of everything if that is of no use.
-    pub(super) async fn load(&self) -> Progress {
-        match self.read().await {
+    /// Reads the progress that was kept; the beginning of everything if that is of no use.
+    pub(super) async fn load_progress(&self) -> Progress {
+        match self.read_file().await {
             Ok(bytes) => Progress::decode(&bytes, self.store).unwrap_or_else(|error| {
-                tracing::warn!(%error, "what is noted of the scrub is of no use: a round begins");
+                tracing::warn!(
+                    %error,
+                    "the noted progress of the scrub is of no use: a round begins"
+                );
                 Progress::default()
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Progress::default(),
             Err(error) => {
-                tracing::warn!(%error, "what is noted of the scrub cannot be read: a round begins");
+                tracing::warn!(
+                    %error,
+                    "the noted progress of the scrub cannot be read: a round begins"
+                );
                 Progress::default()
             }
         }
     }
 
-    async fn read(&self) -> io::Result<Bytes> {
+    async fn read_file(&self) -> io::Result<Bytes> {
         let file = self.disk.open(&self.dir.join("scrub"), OpenMode::READ).await?;
         // One byte more than there should be: a longer file is another one.
         file.read_at(0, PROGRESS_BYTES + 1).await
     }
 
-    /// Keeps this. If it cannot be kept, some of it is checked again after a start.
-    pub(super) async fn save(&mut self, progress: &Progress) {
-        match self.write(progress).await {
+    /// Keeps the progress. If it cannot be kept, the scrub checks some of it again after a start.
+    pub(super) async fn save_progress(&mut self, progress: &Progress) {
+        match self.write_file(progress).await {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {
-                tracing::warn!(%error, "it cannot be noted how far the scrub is");
+                tracing::warn!(%error, "the progress of the scrub cannot be noted");
                 self.complained = true;
             }
             Err(_) => {}
         }
     }
 
-    async fn write(&self, progress: &Progress) -> io::Result<()> {
+    async fn write_file(&self, progress: &Progress) -> io::Result<()> {
         let fresh = self.dir.join("scrub.new");
         let file = self.disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
         let bytes = Bytes::copy_from_slice(&progress.encode(self.store));

@@ -1,11 +1,11 @@
-//! What to check next, and when: decided from the time, from what there is, and from how far the
-//! scrub is. Reads nothing.
+//! Decides what the scrub checks next, and when: from the time, from what there is, and from how
+//! far the scrub is. Reads nothing.
 //!
 //! A round goes through the images in the order of their ids, then through the extents of the
 //! journal in theirs, spread over the whole period: each piece that was read is followed by a pause
-//! as long as it takes to end the rest in the time that is left. Whoever fell behind (clients
-//! waited, the server was off) goes faster then, up to a bound. What was bad and could not be made
-//! good is looked at again in between.
+//! as long as it takes to end the rest in the time that is left. A scrub that fell behind (clients
+//! waited, the server was off) goes faster then, up to a bound. What was bad and could not be
+//! repaired is checked again in between.
 //!
 //! INVARIANT: pauses add up to at least the time that the bytes would take at the bound. A clock
 //! that jumps makes a round longer or shorter, once, and the pace never higher than that.
@@ -42,20 +42,20 @@ pub(crate) enum Target {
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing for so long; then look again.
+    /// Nothing for so long; then ask again.
     Rest { ms: u64 },
-    /// Check this, and say what came of it.
+    /// Check this, and report the outcome.
     Check(Target),
-    /// A round begins. It is to be noted.
+    /// Note that a round begins.
     Begin,
-    /// A round has ended. It is to be noted.
+    /// Note that a round has ended.
     End,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Bad things that were found and made good,
+    /// Bad things that were found and repaired,
     pub(crate) repaired: u64,
     /// and that are as they were.
     pub(crate) bad: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Now {
     /// Tells when rounds are due: it goes on while the server is off.
     pub(crate) unix_ns: u64,
-    /// Tells when to look again at what is bad.
+    /// Tells when to check again what is bad.
     pub(crate) ms: u64,
 }
 
@@ -78,14 +78,14 @@ pub(crate) trait Stock {
     fn extent_after(&mut self, after: Option<ExtentId>) -> Option<ExtentId>;
 }
 
-/// The machine.
+/// The plan: a state machine over rounds.
 #[derive(Debug)]
 pub(crate) struct Plan {
     settings: Settings,
     progress: Progress,
-    /// What is bad: how many things, and when it is looked at again.
+    /// What is bad: how many things, and when it is checked again.
     again: BTreeMap<Target, (u64, u64)>,
-    /// The last step was to look at something again.
+    /// The last step was to check something again.
     took_again: bool,
     owed_us: u64,
 }
@@ -112,9 +112,9 @@ impl Plan {
         u32::try_from(parts.min(99)).expect("at most 99")
     }
 
-    /// Decides what to do now. What is looked at again takes turns with what comes next: neither
+    /// Decides what to do now. What is checked again takes turns with what comes next: neither
     /// waits for the other's end.
-    pub(crate) fn step(&mut self, now: Now, stock: &mut impl Stock) -> Step {
+    pub(crate) fn next_step(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         self.anchor(now.unix_ns);
         let due = self.again.iter().map(|(target, (_, due_ms))| (*due_ms, *target)).min();
         let due = due.filter(|(due_ms, _)| *due_ms <= now.ms).map(|(_, target)| target);
@@ -123,13 +123,13 @@ impl Plan {
             self.took_again = true;
             return Step::Check(target);
         }
-        match (self.next(now, stock), due) {
+        match (self.next_of_round(now, stock), due) {
             (Step::Rest { .. }, Some(target)) => Step::Check(target),
             (step, _) => step,
         }
     }
 
-    fn next(&mut self, now: Now, stock: &mut impl Stock) -> Step {
+    fn next_of_round(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         loop {
             match self.progress.place {
                 Place::Between => {
@@ -137,7 +137,7 @@ impl Plan {
                     if self.progress.began_unix_ns != 0 && 0 < left_ms {
                         return Step::Rest { ms: self.rest_ms(left_ms, now.ms) };
                     }
-                    self.begin(now.unix_ns);
+                    self.begin_round(now.unix_ns);
                     return Step::Begin;
                 }
                 Place::Images(after) => match stock.image_after(after) {
@@ -157,8 +157,9 @@ impl Plan {
         }
     }
 
-    /// Bytes were read: how long to pause. `stock_bytes` is all there is to check in a round.
-    pub(crate) fn passed(&mut self, unix_ns: u64, bytes: u64, stock_bytes: u64, is_busy: bool) -> u64 {
+    /// Notes bytes that were read; answers how long to pause. `stock_bytes` is all there is to
+    /// check in a round.
+    pub(crate) fn note_read(&mut self, unix_ns: u64, bytes: u64, stock_bytes: u64, is_busy: bool) -> u64 {
         let remaining = stock_bytes.saturating_sub(self.progress.checked_bytes);
         self.progress.checked_bytes = self.progress.checked_bytes.saturating_add(bytes);
         let most = self.settings.bytes_per_s_max;
@@ -171,14 +172,15 @@ impl Plan {
         self.owed_us = self.owed_us.saturating_add(bytes.saturating_mul(1_000_000 * parts) / bytes_per_s);
         let pause_ms = self.owed_us / 1_000;
         self.owed_us %= 1_000;
+        assert!((SCRUB_BYTES_PER_S_MIN..=most).contains(&bytes_per_s), "the pace is bounded");
         pause_ms
     }
 
-    /// Something was checked.
-    pub(crate) fn done(&mut self, target: Target, outcome: Outcome, now: Now) {
+    /// Notes the outcome of a check.
+    pub(crate) fn note_outcome(&mut self, target: Target, outcome: Outcome, now: Now) {
         let Outcome { repaired, bad } = outcome;
         let known = self.again.remove(&target).map(|(count, _)| count);
-        // What was found before is found once.
+        // What was found before counts once.
         let found = (repaired + bad).saturating_sub(known.unwrap_or(0));
         let better = (known.unwrap_or(0) + found).saturating_sub(bad);
         let progress = &mut self.progress;
@@ -188,9 +190,11 @@ impl Plan {
         if known.is_some() {
             progress.bad_before = progress.bad_before.saturating_sub(better);
         }
+        assert!(better <= known.unwrap_or(0) + found, "no more is repaired than was bad");
         if 0 < bad && self.again.len() < SCRUB_AGAIN_MAX {
             self.again.insert(target, (bad, now.ms + SCRUB_AGAIN_MS));
         }
+        assert!(self.again.len() <= SCRUB_AGAIN_MAX, "what is remembered to be bad is bounded");
         match (progress.place, target) {
             (Place::Images(after), Target::Image(image)) if after < Some(image) => {
                 progress.place = Place::Images(Some(image));
@@ -198,21 +202,21 @@ impl Plan {
             (Place::Journal(after), Target::Extent(extent)) if after < Some(extent) => {
                 progress.place = Place::Journal(Some(extent));
             }
-            // What is looked at again lies behind.
+            // What is checked again lies behind.
             _ => {}
         }
     }
 
-    /// Somebody found this bad: it is next, unless it is known to be bad and is looked at again
-    /// anyway.
-    pub(crate) fn look_at(&mut self, target: Target, now: Now) {
+    /// Adds a target that a request found bad: it is next, unless it is known to be bad and is
+    /// checked again anyway.
+    pub(crate) fn add_target(&mut self, target: Target, now: Now) {
         if self.again.len() < SCRUB_AGAIN_MAX {
             self.again.entry(target).or_insert((0, now.ms));
         }
     }
 
-    /// Something was found that is no target of its own, when the round had ended.
-    pub(crate) fn note(&mut self, outcome: Outcome) {
+    /// Notes what was found around the targets, when the round had ended.
+    pub(crate) fn note_structure(&mut self, outcome: Outcome) {
         let Outcome { repaired, bad } = outcome;
         let progress = &mut self.progress;
         progress.found += repaired + bad;
@@ -221,7 +225,7 @@ impl Plan {
         progress.bad_before += bad;
     }
 
-    fn begin(&mut self, unix_ns: u64) {
+    fn begin_round(&mut self, unix_ns: u64) {
         let Progress { ended_unix_ns, bad, .. } = self.progress;
         let began_unix_ns = unix_ns.max(1);
         self.progress = Progress {
@@ -235,14 +239,16 @@ impl Plan {
         self.again.clear();
     }
 
-    /// A wall clock that was put back must not make a round last until it is where it was.
+    /// Moves the begin of the round to now if the wall clock was put back: the round must not last
+    /// until the clock is where it was.
     fn anchor(&mut self, unix_ns: u64) {
         if unix_ns < self.progress.began_unix_ns {
             self.progress.began_unix_ns = unix_ns.max(1);
         }
+        assert!(self.progress.began_unix_ns <= unix_ns.max(1), "a round began before now");
     }
 
-    /// What is left of the period.
+    /// The rest of the period.
     fn left_ms(&self, unix_ns: u64) -> u64 {
         let gone_ms = unix_ns.saturating_sub(self.progress.began_unix_ns) / NS_PER_MS;
         self.settings.period_ms.saturating_sub(gone_ms)
@@ -250,7 +256,9 @@ impl Plan {
 
     fn rest_ms(&self, left_ms: u64, now_ms: u64) -> u64 {
         let due_ms = self.again.values().map(|(_, due_ms)| due_ms.saturating_sub(now_ms)).min();
-        left_ms.min(SCRUB_LOOK_MS).min(due_ms.unwrap_or(u64::MAX)).max(1)
+        let rest_ms = left_ms.min(SCRUB_LOOK_MS).min(due_ms.unwrap_or(u64::MAX)).max(1);
+        assert!((1..=SCRUB_LOOK_MS).contains(&rest_ms), "the scrub looks again in time");
+        rest_ms
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far the scrub is, and the bytes in which that is kept.
 //!
-//! INVARIANT: bytes that are not exactly what was written are none.
+//! INVARIANT: bytes that are not exactly what was written are refused.
 //! Spec: docs/formats/scrub.md.
 
 use ds_image::ImageId;
@@ -34,9 +34,9 @@ pub(crate) struct Progress {
     /// Wall clock when the last whole round ended; 0: there was none.
     pub(crate) ended_unix_ns: u64,
     pub(crate) checked_bytes: u64,
-    /// What was not as it was written.
+    /// Things that were not as they were written.
     pub(crate) found: u64,
-    /// Of these made good.
+    /// Of these repaired.
     pub(crate) repaired: u64,
     /// Of these as bad as before.
     pub(crate) bad: u64,
@@ -62,10 +62,13 @@ pub(crate) enum ProgressError {
 }
 
 impl Progress {
-    /// What is written for the store with this uuid.
+    /// The bytes for the store with this uuid.
     pub(crate) fn encode(&self, store: [u8; 16]) -> [u8; PROGRESS_BYTES] {
         let mut bytes = [0; PROGRESS_BYTES];
-        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        let mut put = |at: usize, field: &[u8]| {
+            assert!(at + field.len() <= CHECK_AT, "a field lies before the checksum");
+            bytes[at..at + field.len()].copy_from_slice(field);
+        };
         put(0, MAGIC);
         put(8, &VERSION.to_be_bytes());
         put(16, &store);
@@ -96,6 +99,8 @@ impl Progress {
         [began_unix_ns, ended_unix_ns, checked_bytes, found, repaired, bad, bad_before]
     }
 
+    /// Reads the bytes of the store with this uuid.
+    ///
     /// # Errors
     /// Any [`ProgressError`].
     pub(crate) fn decode(bytes: &[u8], store: [u8; 16]) -> Result<Self, ProgressError> {
@@ -138,7 +143,7 @@ impl Progress {
         if progress.encode(store) == *bytes { Ok(progress) } else { Err(ProgressError::Place) }
     }
 
-    /// What is known to be bad, now or as of the last whole round.
+    /// Things that are known to be bad, now or as of the last whole round.
     pub(crate) fn known_bad(&self) -> u64 {
         self.bad.max(self.bad_before)
     }

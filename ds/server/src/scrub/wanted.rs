@@ -1,5 +1,5 @@
-//! Extents whose journal was found bad by somebody who needed it: the scrub looks at them next,
-//! whatever it was about to do.
+//! Extents whose journal a READ, or a replica that is being filled, found bad: the scrub checks
+//! them next, whatever it was about to do.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::limits::SCRUB_AGAIN_MAX;
 
-/// The extents, as they are told.
+/// The extents that the scrub is to check next.
 #[derive(Default)]
 pub(crate) struct Wanted {
     extents: Mutex<BTreeSet<ExtentId>>,
@@ -17,22 +17,24 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Has the scrub look at an extent. More than it can remember wait for their turn.
-    pub(crate) fn want(&self, extent: ExtentId) {
+    /// Has the scrub check an extent next. More than it can remember wait for the next round.
+    pub(crate) fn request_check(&self, extent: ExtentId) {
         let mut extents = self.extents.lock();
         if extents.len() < SCRUB_AGAIN_MAX {
             extents.insert(extent);
         }
+        assert!(extents.len() <= SCRUB_AGAIN_MAX, "what is remembered is bounded");
         drop(extents);
         self.came.notify_one();
     }
 
-    pub(super) fn take(&self) -> BTreeSet<ExtentId> {
+    /// Takes the extents that were requested since the last call.
+    pub(super) fn take_extents(&self) -> BTreeSet<ExtentId> {
         std::mem::take(&mut *self.extents.lock())
     }
 
-    /// Returns when something was told since it returned last.
-    pub(super) async fn came(&self) {
+    /// Returns when an extent was requested since this returned last.
+    pub(super) async fn wait_for_request(&self) {
         self.came.notified().await;
     }
 }

@@ -1,5 +1,5 @@
-//! The images here as metadata servers were shown them: what each is, when it is due, which wait
-//! for a group.
+//! The images here as this server shows them to metadata servers: what each is, when it is due, and
+//! which wait for a group.
 //!
 //! Spec: docs/protocol/seal.md §2.
 
@@ -15,35 +15,35 @@ use parking_lot::Mutex;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sealing {
     pub(super) extent: ExtentId,
-    /// The extent's when it was sealed.
+    /// The extent's epoch when it was sealed.
     pub(super) epoch: Epoch,
     pub(super) sequence: u64,
     pub(super) image: ImageRef,
 }
 
-/// All images here, as far as somebody has looked.
+/// All images here, as of the last look at the directory.
 #[derive(Default)]
 pub(crate) struct Shown {
-    pub(super) entries: Mutex<HashMap<ImageId, Entry>>,
+    entries: Mutex<HashMap<ImageId, Entry>>,
     /// Extents of which an image waits for a group, and up to which act it says them.
-    pub(super) waiting: Mutex<HashMap<ExtentId, (ImageId, u64)>>,
-    pub(super) look: AtomicBool,
+    waiting: Mutex<HashMap<ExtentId, (ImageId, u64)>>,
+    look_due: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Entry {
     pub(super) facts: Option<Facts>,
-    /// When it is to be shown next.
+    /// When this server shows it next.
     pub(super) due_ms: u64,
-    /// The epoch of the set of which every server uses it, if we have seen to it.
+    /// The epoch of the set of which every server uses it, if this server has seen to that.
     pub(super) said: Option<Epoch>,
     /// A metadata server knows that.
     pub(super) noted: bool,
-    /// It is in use, and not here.
+    /// A journal uses it, and it is not here.
     pub(super) absent: bool,
 }
 
-/// What the file says, once and for all.
+/// What the file says, which never changes.
 #[derive(Clone, Copy)]
 pub(super) enum Facts {
     Extent(Sealing, Option<ImageSum>),
@@ -51,32 +51,38 @@ pub(super) enum Facts {
 }
 
 impl Shown {
-    /// A bad image was deleted: its extent may be sealed again.
-    pub(crate) fn forget(&self, store: &Store, image: ImageId) {
+    /// Forgets a bad image that was deleted: its extent may be sealed again.
+    pub(crate) fn forget_image(&self, store: &Store, image: ImageId) {
         self.entries.lock().remove(&image);
         let mut waiting = self.waiting.lock();
         let of_it = waiting.iter().find(|(_, (one, _))| *one == image).map(|(extent, _)| *extent);
         if let Some(extent) = of_it {
             waiting.remove(&extent);
-            store.put_off(extent, 0);
+            store.delay_sealing(extent, 0);
         }
     }
 
-    /// Files have come or gone.
+    /// Notes that files have come or gone.
     pub(crate) fn look_again(&self) {
-        self.look.store(true, Ordering::Relaxed);
+        self.look_due.store(true, Ordering::Relaxed);
     }
 
-    /// It is something else to us by now, if it is here.
-    pub(crate) fn look_at(&self, image: ImageId) {
-        self.with(image, |entry| (entry.due_ms, entry.said, entry.noted) = (0, None, false));
+    /// Whether files have come or gone since this was called last.
+    pub(super) fn take_look_due(&self) -> bool {
+        self.look_due.swap(false, Ordering::Relaxed)
     }
 
-    /// An image has just been made of an extent.
-    pub(super) fn sealed(&self, sealed: &Sealed) {
-        let Some(sealing) = sealing(&sealed.info) else { return };
+    /// Shows an image again, if it is here, as if it had not been shown yet: this server has become
+    /// primary of its extent.
+    pub(crate) fn forget_report(&self, image: ImageId) {
+        self.change_entry(image, |entry| (entry.due_ms, entry.said, entry.noted) = (0, None, false));
+    }
+
+    /// Adds an image that this server has just made of an extent.
+    pub(super) fn add_sealed(&self, sealed: &Sealed) {
+        let Some(sealing) = read_sealing(&sealed.info) else { return };
         let entry = Entry { facts: Some(Facts::Extent(sealing, Some(sealed.sum))), ..Entry::default() };
-        self.wait(&sealing);
+        self.add_waiting(&sealing);
         self.entries.lock().insert(sealed.info.identity.image, entry);
     }
 
@@ -86,21 +92,22 @@ impl Shown {
     }
 
     /// Up to which act an image that waits for its group says the extent.
-    pub(super) fn waits(&self, extent: ExtentId) -> Option<u64> {
+    pub(super) fn waiting_sequence(&self, extent: ExtentId) -> Option<u64> {
         self.waiting.lock().get(&extent).map(|(_, sequence)| *sequence)
     }
 
-    /// An image waits for a group.
-    pub(super) fn wait(&self, sealing: &Sealing) {
+    /// Notes that an image waits for a group.
+    pub(super) fn add_waiting(&self, sealing: &Sealing) {
         let mut waiting = self.waiting.lock();
         let newest = waiting.entry(sealing.extent).or_insert((sealing.image.image, sealing.sequence));
         if newest.1 < sealing.sequence {
             *newest = (sealing.image.image, sealing.sequence);
         }
+        assert!(sealing.sequence <= newest.1, "the newest image of an extent waits");
     }
 
-    /// It does not any more. False if it did not.
-    pub(super) fn wait_is_over(&self, sealing: &Sealing) -> bool {
+    /// Notes that an image does not wait any more. False if it did not.
+    pub(super) fn end_waiting(&self, sealing: &Sealing) -> bool {
         let mut waiting = self.waiting.lock();
         let waited = waiting.get(&sealing.extent).is_some_and(|(image, _)| *image == sealing.image.image);
         if waited {
@@ -109,24 +116,40 @@ impl Shown {
         waited
     }
 
-    pub(super) fn with(&self, image: ImageId, change: impl FnOnce(&mut Entry)) {
+    /// The entry of an image, if there is one.
+    pub(super) fn find_entry(&self, image: ImageId) -> Option<Entry> {
+        self.entries.lock().get(&image).copied()
+    }
+
+    /// Removes the entry of an image that is neither here nor in use.
+    pub(super) fn remove_entry(&self, image: ImageId) {
+        self.entries.lock().remove(&image);
+    }
+
+    /// Changes the entry of an image, if there is one.
+    pub(super) fn change_entry(&self, image: ImageId, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.entries.lock().get_mut(&image) {
             change(entry);
         }
     }
 
-    pub(super) fn put_off(&self, image: ImageId, until_ms: u64) {
-        self.with(image, |entry| entry.due_ms = until_ms);
+    /// Does not show an image before `until_ms`.
+    pub(super) fn delay_report(&self, image: ImageId, until_ms: u64) {
+        self.change_entry(image, |entry| entry.due_ms = until_ms);
     }
 
-    /// Takes note of what is in the directory now, and of what is in use without being there.
-    pub(super) fn look(&self, images: &ImageStore, absent: &[Sealing]) {
+    /// Lists the images that are in the directory now, and those that are in use without being
+    /// there.
+    pub(super) fn list_images(&self, images: &ImageStore, absent: &[Sealing]) {
         let (mut here, mut after) = (BTreeSet::new(), None);
         loop {
             let some = images.list(after);
             here.extend(some.iter().map(|entry| entry.image));
             match some.last() {
-                Some(last) => after = Some(last.image),
+                Some(last) => {
+                    assert!(after < Some(last.image), "the directory lists images in order");
+                    after = Some(last.image);
+                }
                 None => break,
             }
         }
@@ -147,7 +170,8 @@ impl Shown {
         }
     }
 
-    pub(super) fn due(&self, now_ms: u64) -> Vec<ImageId> {
+    /// The images to be shown by now, the one that is due longest first.
+    pub(super) fn due_images(&self, now_ms: u64) -> Vec<ImageId> {
         let entries = self.entries.lock();
         let mut due: Vec<(u64, ImageId)> = entries
             .iter()
@@ -159,8 +183,8 @@ impl Shown {
     }
 }
 
-/// What an image's file says of itself; `None` for one of nothing, which no journal can use.
-pub(super) fn sealing(info: &ds_image::ImageInfo) -> Option<Sealing> {
+/// What an image's file says of itself; `None` for one that no journal can use.
+pub(super) fn read_sealing(info: &ds_image::ImageInfo) -> Option<Sealing> {
     let ds_image::Identity { image, extent, epoch, sequence } = info.identity;
     let file_bytes = u32::try_from(info.image_bytes).ok()?;
     let image = ImageRef { image, content_bytes: info.content_bytes, file_bytes, root: info.root.0 };

@@ -31,7 +31,7 @@ impl Life {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// The same surroundings for somebody who has this life.
+    /// The same surroundings for a server that has this life.
     pub(crate) fn of(&self, env: Env) -> Env {
         Env {
             clock: Arc::new(MortalClock { clock: env.clock, life: self.clone() }),

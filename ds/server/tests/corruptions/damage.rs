@@ -170,7 +170,7 @@ impl Damage {
         }
     }
 
-    /// Whether it changed bytes that somebody looks for. The note is written anew each time; a
+    /// Whether it changed bytes that a reader looks for. The note is rewritten each time; a
     /// journal writes over what lies behind its last record.
     pub(crate) fn is_in_use(&self) -> bool {
         self.changed.iter().any(|place| !matches!(place.part, Part::Slack | Part::Spare | Part::ScrubNote))
@@ -179,7 +179,7 @@ impl Damage {
     /// What has become of it when the scrub finds nothing any more.
     ///
     /// # Panics
-    /// If the bytes are as bad as before, and somebody may need them.
+    /// If the bytes are as bad as before, and an extent may need them.
     pub(crate) async fn outcome(&self, cluster: &Cluster) -> &'static str {
         let Some(whole) = bytes_of(cluster, self.server, &self.path).await else {
             let is_journal = journal::number_of(&self.path).is_some();
@@ -193,7 +193,7 @@ impl Damage {
             return "as it was";
         }
         if self.part == Part::ScrubNote {
-            return "note written anew";
+            return "note rewritten";
         }
         let all = places::records(cluster, self.server).await;
         let mut outcome = "slack";

@@ -1,5 +1,6 @@
 //! What lies where in a segment of a journal, read from its bytes as docs/formats/record.md and
-//! journal.md draw them, and by no code of the servers'; and which records nobody needs any more.
+//! journal.md draw them, and by no code of the servers'; and which records no extent needs any
+//! more.
 
 use std::path::Path;
 
@@ -106,8 +107,8 @@ impl Record {
         }
     }
 
-    /// Whether nobody needs what it says with these bytes of the file, because of `all` records of
-    /// the server.
+    /// Whether no extent needs what it says with these bytes of the file, because of `all` records
+    /// of the server.
     pub(crate) fn is_dead(&self, from: usize, to: usize, all: &[Self]) -> bool {
         let (low, high) = self.says(from, to);
         let newer = |one: &&Self| {

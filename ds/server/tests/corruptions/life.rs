@@ -87,7 +87,7 @@ impl Life {
         self.made < LIFE_MAX
     }
 
-    /// A new extent, on this home or any.
+    /// A new extent, on this primary or any.
     fn place(&mut self, home: Option<u32>) -> ExtentId {
         let one = extent(self.next_index);
         self.next_index += 1;
@@ -204,7 +204,7 @@ impl Life {
             tally.count(damage.part.name(), outcome);
             self.made += 1;
         }
-        assert!(needed == 0 || 0 < found, "something was made good, and nobody found it");
+        assert!(needed == 0 || 0 < found, "something was repaired, and no scrub found it");
         self.read_all(tally).await;
         if !all.is_empty() && self.dice.is_one_in(20) {
             self.beyond(tally).await;
@@ -220,7 +220,7 @@ impl Life {
         self.living.iter().map(of).collect()
     }
 
-    /// Reads everything from the homes: right bytes, or an error.
+    /// Reads everything from the primaries: right bytes, or an error.
     async fn read(&mut self, tally: &mut Tally) -> u64 {
         let mut refused = 0;
         for (one, bytes) in &self.files {

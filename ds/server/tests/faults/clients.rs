@@ -1,4 +1,4 @@
-//! Clients that do what comes into their minds, each with a file of its own, while somebody lets
+//! Clients that do what comes into their minds, each with a file of its own, while the killer lets
 //! them.
 
 use std::sync::Arc;

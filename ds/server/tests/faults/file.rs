@@ -36,7 +36,7 @@ impl File {
         Self { extent, bytes: Vec::new(), loose: Vec::new(), io_errors: 0 }
     }
 
-    /// Its home, by the log.
+    /// Its primary, by the log.
     pub(crate) fn home(&self, fleet: &Fleet) -> u32 {
         fleet.log.lock().unwrap().extents[&self.extent].home
     }
@@ -170,7 +170,7 @@ impl File {
     /// As [`check`](Self::check), if it can be read now.
     async fn look(&mut self, fleet: &Fleet) {
         if let Ok(read) = fleet.read(self.extent, 0, self.reach() + 1_000).await {
-            self.compare(&read, fleet, "while nobody answers");
+            self.compare(&read, fleet, "while no server answers");
         }
     }
 

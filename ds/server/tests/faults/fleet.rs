@@ -57,7 +57,7 @@ pub(crate) enum Doing {
 /// Why a call came to nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Trouble {
-    /// There is nobody, or nobody answered.
+    /// There is no server, or none answered.
     Gone,
     Status(Nfsstat3),
     Refused(Refusal),
@@ -247,7 +247,7 @@ impl Fleet {
     /// what `crash` says, and it is started again.
     pub(crate) async fn boot(&self, id: u32, crash: Crash) {
         {
-            // Whoever missed something has to do it before it gets a lease.
+            // A server that missed something has to do it before it gets a lease.
             let mut log = self.log.lock().unwrap();
             if log.owed.get(&id).is_some_and(|owed| !owed.is_empty()) {
                 log.roster.held.insert(id);
@@ -258,7 +258,8 @@ impl Fleet {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            // Whoever has killed it meanwhile has plans for it, and another may have started it.
+            // The killer that has killed it meanwhile has plans for it, and another may have
+            // started it.
             if self.kills(id) != kills || self.running(id).is_some() {
                 return;
             }
@@ -339,7 +340,7 @@ impl Fleet {
         }
     }
 
-    /// The log, for whoever looks for what went wrong.
+    /// The log, for the developer who looks for what went wrong.
     pub(crate) fn story(&self) -> String {
         let log = self.log.lock().unwrap();
         let mut text = String::new();
@@ -370,7 +371,8 @@ impl Fleet {
         extent
     }
 
-    /// Whom to ask for an extent, and with what; nothing while its home has something to do first.
+    /// Whom to ask for an extent, and with what; nothing while its primary has something to do
+    /// first.
     fn handle(&self, extent: ExtentId) -> Option<(RpcClient, Fh3)> {
         let log = self.log.lock().unwrap();
         let record = log.extents.get(&extent).filter(|_| !log.pending.contains_key(&extent))?;
@@ -403,8 +405,8 @@ impl Fleet {
     ) -> Result<O, Trouble> {
         let mut w = Writer::new();
         args.encode(&mut w);
-        let (number, nobody) = (procedure.as_u32(), Credential::None);
-        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 20_000).await;
+        let (number, anonymous) = (procedure.as_u32(), Credential::None);
+        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &anonymous, w, 20_000).await;
         match v3::Res::<O, F>::decode(&mut reply.map_err(|_| Trouble::Gone)?).unwrap() {
             v3::Res::Ok(good) => Ok(good),
             v3::Res::Fail(status, _) => Err(Trouble::Status(status)),
@@ -465,10 +467,10 @@ impl Fleet {
         let running = self.running(server).ok_or(Trouble::Gone)?;
         let mut w = Writer::new();
         args.encode(&mut w);
-        let (number, nobody) = (procedure.number(), Credential::None);
+        let (number, anonymous) = (procedure.number(), Credential::None);
         let control = running.control.clone();
         drop(running);
-        let reply = control.call(PROGRAM, VERSION, number, &nobody, w, ms_max).await;
+        let reply = control.call(PROGRAM, VERSION, number, &anonymous, w, ms_max).await;
         let mut reply = reply.map_err(|_| Trouble::Gone)?;
         decode_reply::<R>(reply.rest()).unwrap().map_err(Trouble::Refused)
     }

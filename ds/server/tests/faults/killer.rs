@@ -175,7 +175,7 @@ impl Killer {
         }
     }
 
-    /// Kills these, and starts them again before anybody was replaced for it.
+    /// Kills these, and starts them again before any server was replaced for it.
     async fn bounce(&self, ids: &[u32]) {
         tracing::debug!(?ids, "killed");
         for id in ids {
@@ -247,7 +247,7 @@ impl Killer {
         for id in &set {
             self.fleet.kill(*id, self.crash());
         }
-        // Backups first: then no home finds one that lives.
+        // Replicas first: then no primary finds one that lives.
         for id in set.iter().rev() {
             self.leader.declare_dead(&self.fleet, *id);
         }

@@ -61,7 +61,7 @@ impl Leader {
         (leader, tasks)
     }
 
-    /// A server is dead for longer than its lease: it is no home and no backup any more.
+    /// A server is dead for longer than its lease: it is no primary and no replica any more.
     pub(crate) fn declare_dead(&self, fleet: &Fleet, server: u32) {
         self.dead.lock().unwrap().insert(server);
         let mut log = fleet.log.lock().unwrap();
@@ -107,7 +107,7 @@ impl Leader {
             let whole = record.backups.iter().filter(|one| !one.filling).map(|one| one.server);
             std::iter::once(record.home).chain(whole).any(|server| !gone(server))
         });
-        // A home that is to take one up has nothing of it yet but the group.
+        // A primary that is to take one up has nothing of it yet but the group.
         groups && extents && log.making.is_empty()
     }
 
@@ -169,7 +169,7 @@ impl Leader {
             .retain(|server| dead.contains(server) || owed.get(server).is_some_and(|owed| !owed.is_empty()));
     }
 
-    /// Gives extents backups that have too few, and has them filled.
+    /// Gives extents replicas that have too few, and has them filled.
     async fn top_up(&self, fleet: &Fleet) {
         let up = fleet.up();
         let wants: Vec<CopySet> = {
@@ -340,7 +340,7 @@ fn take_out(log: &mut Log, fleet: &Fleet, extent: ExtentId, server: u32) {
         log.owed.entry(server).or_default().insert(extent, record.epoch);
         return;
     }
-    // A home that was to take it up has not: another one does.
+    // A primary that was to take it up has not: another one does.
     let adopting = matches!(log.pending.get(&extent), Some(Work::Adopt(_)));
     let heir = record.backups.iter().position(|one| !one.filling && is_alive(one.server));
     if let Some(heir) = heir.filter(|_| !adopting) {
@@ -367,7 +367,7 @@ fn take_out(log: &mut Log, fleet: &Fleet, extent: ExtentId, server: u32) {
     log.pending.insert(extent, Work::Adopt(adopt));
 }
 
-/// Whoever keeps an extent now refuses what a home of before says.
+/// The servers that keep an extent now refuse what a former primary says.
 async fn fence_set(fleet: &Fleet, extent: ExtentId, epoch: u64) -> Result<(), Trouble> {
     let set = {
         let log = fleet.log.lock().unwrap();

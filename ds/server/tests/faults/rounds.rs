@@ -15,7 +15,7 @@ pub(crate) fn first_life() -> u64 {
     number("SHOAL_FAULT_LIFE").unwrap_or(0)
 }
 
-/// Whether somebody asked for so many rounds, and wants to see how it goes.
+/// Whether a developer asked for so many rounds, and wants to see how it goes.
 pub(crate) fn is_long() -> bool {
     number("SHOAL_FAULT_ROUNDS").is_some()
 }

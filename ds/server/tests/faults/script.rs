@@ -62,7 +62,7 @@ pub(crate) async fn run(fault: Option<Fault>) -> Outcome {
     Outcome { operations, reached }
 }
 
-/// Kills and starts again whoever's disk lost power; one whose disk failed a little later.
+/// Kills and starts again each server whose disk lost power; one whose disk failed a little later.
 async fn watch(fleet: Arc<Fleet>, fault: Fault) {
     let disk = fleet.disk(fault.server);
     while disk.reached().is_none() || fault.point != CrashPoint::Fails && !disk.is_off() {
@@ -141,17 +141,17 @@ async fn play(fleet: &Arc<Fleet>, leader: &Leader, crash: Crash) {
     for id in set.iter().rev() {
         leader.declare_dead(fleet, *id);
     }
-    let is_taken_up = || {
+    let is_adopted = || {
         let log = fleet.log.lock().unwrap();
         !log.pending.contains_key(&second.extent) && !set.contains(&log.extents[&second.extent].home)
     };
-    fleet.until("taken up", is_taken_up).await;
+    fleet.until("adopted", is_adopted).await;
     // Two of a group's three may be gone: what is in it is readable when one is back.
     for id in set {
         fleet.boot(id, crash).await;
         leader.is_back(id);
     }
-    second.check(fleet, "taken up").await;
+    second.check(fleet, "adopted").await;
     second.write(fleet, FRAME / 2, FRAME, 30).await;
     first.check(fleet, "before the end").await;
     second.check(fleet, "before the end").await;
@@ -182,7 +182,7 @@ async fn sealed(fleet: &Fleet, file: &File) {
     fleet.until("sealed and in use", is_at_rest).await;
 }
 
-/// The home of a file's image.
+/// The primary of a file's image.
 fn holder(fleet: &Fleet, file: &File) -> u32 {
     let log = fleet.log.lock().unwrap();
     let image = *log.extents[&file.extent].images.last_key_value().unwrap().1;

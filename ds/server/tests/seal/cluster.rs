@@ -189,7 +189,7 @@ impl Cluster {
         self.nodes[number] = self.start(number, disk).await;
     }
 
-    /// The server is gone; backups of what it was home of are home now.
+    /// The server is gone; replicas of what it was primary of are primary now.
     pub(crate) fn lose(&mut self, id: u32) {
         let control = self.nodes[id as usize - 1].server.as_ref().map(DataServer::control_address);
         drop(self.nodes[id as usize - 1].server.take());
@@ -246,9 +246,9 @@ impl Cluster {
     ) -> Result<O, v3::Nfsstat3> {
         let mut w = Writer::new();
         args.encode(&mut w);
-        let (number, nobody) = (procedure.as_u32(), Credential::None);
+        let (number, anonymous) = (procedure.as_u32(), Credential::None);
         let client = &self.nodes[home as usize - 1].client;
-        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
+        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &anonymous, w, 60_000).await;
         match v3::Res::<O, F>::decode(&mut reply.unwrap()).unwrap() {
             v3::Res::Ok(good) => Ok(good),
             v3::Res::Fail(status, _) => Err(status),
@@ -314,7 +314,7 @@ impl Cluster {
         Ok(all)
     }
 
-    /// What a client shows a data server that is not the extent's home.
+    /// What a client shows a data server that is not the extent's primary.
     pub(crate) fn reader_handle(&self, extent: ExtentId, reader: u32) -> (u32, Fh3) {
         let epoch = Epoch(self.log.lock().unwrap().extents[&extent].epoch);
         let open = DsHandle {
@@ -360,8 +360,8 @@ impl Cluster {
         let mut w = Writer::new();
         args.encode(&mut w);
         let client = &self.nodes[server as usize - 1].control;
-        let (number, nobody) = (procedure.number(), Credential::None);
-        let reply: Result<_, CallError> = client.call(PROGRAM, VERSION, number, &nobody, w, 120_000).await;
+        let (number, anonymous) = (procedure.number(), Credential::None);
+        let reply: Result<_, CallError> = client.call(PROGRAM, VERSION, number, &anonymous, w, 120_000).await;
         decode_reply::<R>(reply.unwrap().rest()).unwrap()
     }
 
@@ -377,8 +377,8 @@ impl Cluster {
         self.control::<KnownEpoch>(set.home, Procedure::Cut, &cut).await.unwrap();
     }
 
-    /// The entry of the log that makes another server the home of an extent at rest, and what it is
-    /// told.
+    /// The entry of the log that makes another server the primary of an extent at rest, and what it
+    /// is told.
     pub(crate) fn adoption(&self, extent: ExtentId, server: u32, keep_bytes: u32) -> Adopt {
         let mut log = self.log.lock().unwrap();
         let (sequence, image) = log.at_rest(extent).expect("it is at rest");
@@ -468,7 +468,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until every backup is filled.
+    /// Waits until every replica is filled.
     pub(crate) async fn settle_sets(&self) {
         let sets: Vec<CopySet> = {
             let log = self.log.lock().unwrap();
@@ -481,14 +481,14 @@ impl Cluster {
         self.until("filled", |log| (!log.extents.values().any(is_filling)).then_some(())).await;
     }
 
-    /// Waits until the backups of one extent are filled.
+    /// Waits until the replicas of one extent are filled.
     pub(crate) async fn settle_sets_of(&self, extent: ExtentId) {
         let is_filling = |record: &Record| record.backups.iter().any(|one| one.filling);
         self.until("filled", |log| (!is_filling(&log.extents[&extent])).then_some(())).await;
     }
 
-    /// The home loses power; its backup is home, and it is filled anew as the backup when it is
-    /// back.
+    /// The primary loses power; its replica is primary, and it is filled again as the replica when
+    /// it is back.
     pub(crate) async fn fail_over(&mut self, extent: ExtentId) {
         let old = {
             let mut log = self.log.lock().unwrap();
@@ -505,7 +505,7 @@ impl Cluster {
         self.control::<Nothing>(set.home, Procedure::Keep, &set).await.unwrap();
     }
 
-    /// Waits until the home and all backups use the image.
+    /// Waits until the primary and all replicas use the image.
     pub(crate) async fn used(&self, image: ImageId) {
         self.until("used", |log| log.used.contains(&image).then_some(())).await;
     }

@@ -57,7 +57,7 @@ pub(crate) enum Refusing {
     Busy,
 }
 
-/// What an extent's home is still to do, before it may be sealed or a handle given out.
+/// What an extent's primary is still to do, before it may be sealed or a handle given out.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Work {
     /// To forget what is behind so many bytes.
@@ -73,11 +73,11 @@ pub(crate) struct Log {
     pub(crate) groups: BTreeMap<u64, Group>,
     /// Images that were shown and may go into a group, and where they are.
     pub(crate) waiting: BTreeMap<ImageId, (u32, ShownImage)>,
-    /// Images that homes have said to be in use everywhere.
+    /// Images that primaries have said to be in use everywhere.
     pub(crate) used: BTreeSet<ImageId>,
     /// With which sequence, the last time.
     pub(crate) used_at: BTreeMap<ImageId, u64>,
-    /// All that were shown by homes that had just made them.
+    /// All that were shown by primaries that had just made them.
     pub(crate) shown: BTreeMap<ImageId, ShownImage>,
     /// What was shown of them last, by whomever.
     pub(crate) asked: BTreeMap<ImageId, ShownImage>,
@@ -120,7 +120,7 @@ impl Log {
             record.home == ask.server || (ask.word == Word::Who && is_backup)
         };
         let record = self.extents.get_mut(&extent).filter(|record| may(record)).ok_or(Refusal::NotHome)?;
-        // What was said of an earlier stay as a backup is no news.
+        // What was said of an earlier stay as a replica is no news.
         let fits = |one: &KeptBy| one.server == ask.backup && (ask.since == 0 || one.since == ask.since);
         let found = record.backups.iter().position(fits);
         match (ask.word, found) {

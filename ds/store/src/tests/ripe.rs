@@ -78,11 +78,11 @@ async fn what_rests_is_ripe_the_oldest_first() {
     bed.clock.advance_ms(IDLE_MS);
     assert_eq!(bed.inos().len(), 3);
     // Put off, and cut to nothing.
-    bed.store.put_off(extent(5), bed.clock.monotonic_ms() + 1);
+    bed.store.delay_sealing(extent(5), bed.clock.monotonic_ms() + 1);
     bed.store.cut(extent(3), Epoch(3), 0).await.unwrap();
     bed.clock.advance_ms(IDLE_MS);
     assert_eq!(bed.inos(), [5, 7]);
-    bed.store.put_off(extent(5), bed.clock.monotonic_ms() + 1);
+    bed.store.delay_sealing(extent(5), bed.clock.monotonic_ms() + 1);
     assert_eq!(bed.inos(), [7]);
 }
 

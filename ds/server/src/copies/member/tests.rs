@@ -1,4 +1,4 @@
-//! A backup as its home sees it, against a backup that forgets, restarts and does not answer.
+//! A replica as its primary sees it, against a replica that forgets, restarts and does not answer.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ fn what_both_have_needs_nothing() {
 }
 
 #[test]
-fn a_backup_behind_catches_up_and_one_ahead_is_told_everything() {
+fn a_replica_behind_catches_up_and_one_ahead_is_told_everything() {
     assert_eq!(attached(3, 5).step(false, 0), Step::Delta { from: 4 });
     let mut ahead = attached(9, 5);
     assert_eq!(ahead.step(false, 0), Step::Overlay { floor: 9 });
@@ -42,13 +42,13 @@ fn a_backup_behind_catches_up_and_one_ahead_is_told_everything() {
 }
 
 #[test]
-fn a_new_backup_is_told_everything_and_counted_when_it_has_it() {
+fn a_new_replica_is_told_everything_and_counted_when_it_has_it() {
     let mut member = Member::new(DataServerId(2), Epoch(7), true, true);
     member.attach(&found(1, 0, 5));
     assert_eq!(member.step(false, 0), Step::Overlay { floor: 0 });
     member.begin_overlay();
     member.overlaid(6);
-    assert_eq!(member.step(false, 0), Step::Flush, "nobody waits, but it is to be counted");
+    assert_eq!(member.step(false, 0), Step::Flush, "no request waits, but it is to be counted");
     member.begin_flush();
     assert_eq!(member.step(false, 0), Step::Rest);
     member.flushed();
@@ -59,7 +59,7 @@ fn a_new_backup_is_told_everything_and_counted_when_it_has_it() {
 }
 
 #[test]
-fn a_backup_named_by_a_handle_alone_is_asked_about() {
+fn a_replica_named_by_a_handle_alone_is_asked_about() {
     let mut member = Member::new(DataServerId(2), Epoch(0), true, false);
     assert_eq!(member.step(false, 0), Step::Ask);
     member.told(Epoch(3), true);
@@ -73,12 +73,12 @@ fn silence_ends_in_a_loss_and_an_answer_in_time_does_not() {
     member.missed(2);
     member.failed(Step::Rest, Fault::Silent, 1_000);
     assert_eq!(member.step(false, 1_000), Step::Attach);
-    assert_eq!(member.step(false, 999 + BACKUP_STALL_MS_MAX), Step::Attach);
-    assert_eq!(member.step(false, 1_000 + BACKUP_STALL_MS_MAX), Step::Lost);
+    assert_eq!(member.step(false, 999 + REPLICA_STALL_MS_MAX), Step::Attach);
+    assert_eq!(member.step(false, 1_000 + REPLICA_STALL_MS_MAX), Step::Lost);
     member.attach(&found(1, 1, 2));
-    assert_eq!(member.step(false, 1_001 + BACKUP_STALL_MS_MAX), Step::Delta { from: 2 });
+    assert_eq!(member.step(false, 1_001 + REPLICA_STALL_MS_MAX), Step::Delta { from: 2 });
     assert_eq!(
-        member.step(false, 1_000 + 2 * BACKUP_STALL_MS_MAX),
+        member.step(false, 1_000 + 2 * REPLICA_STALL_MS_MAX),
         Step::Lost,
         "it answers and keeps nothing"
     );
@@ -86,15 +86,15 @@ fn silence_ends_in_a_loss_and_an_answer_in_time_does_not() {
 
 /// Origin: `sim --seed 3112 --minutes 3 -- --cuts --linux`.
 #[test]
-fn a_backup_that_the_log_keeps_is_tried_again() {
+fn a_replica_that_the_log_keeps_is_tried_again() {
     let mut member = attached(1, 1);
     member.failed(Step::Rest, Fault::Silent, 1_000);
-    let lost_ms = 1_000 + 2 * BACKUP_STALL_MS_MAX;
+    let lost_ms = 1_000 + 2 * REPLICA_STALL_MS_MAX;
     assert_eq!(member.step(false, lost_ms), Step::Lost);
     member.kept();
     assert_eq!(member.step(false, lost_ms), Step::Attach);
     member.failed(Step::Attach, Fault::Silent, lost_ms);
-    assert_eq!(member.step(false, lost_ms + BACKUP_STALL_MS_MAX), Step::Lost, "it is said again");
+    assert_eq!(member.step(false, lost_ms + REPLICA_STALL_MS_MAX), Step::Lost, "it is said again");
 }
 
 #[test]
@@ -113,8 +113,26 @@ fn a_restart_brings_back_what_was_not_flushed() {
     assert_eq!(member.step(true, 0), Step::Delta { from: 3 });
 }
 
+/// Another record finds that the replica is silent while the driver is about to begin.
 #[test]
-fn a_full_backup_is_replaced_only_while_it_is_filled() {
+fn what_could_not_begin_is_done_when_the_replica_is_back() {
+    let mut member = attached(1, 3);
+    assert_eq!(member.step(true, 0), Step::Delta { from: 2 });
+    member.failed(Step::Rest, Fault::Silent, 0);
+    assert_eq!(member.begin_delta(), None);
+    assert_eq!(member.step(true, 0), Step::Attach);
+    member.attach(&found(1, 1, 3));
+    assert_eq!(member.step(true, 0), Step::Delta { from: 2 });
+    assert_eq!(member.begin_delta(), Some(1));
+    member.caught_up(2);
+    member.failed(Step::Rest, Fault::Silent, 0);
+    assert_eq!(member.begin_flush(), None);
+    member.attach(&found(1, 3, 3));
+    assert_eq!(member.step(true, 0), Step::Delta { from: 2 }, "what was not flushed may be gone");
+}
+
+#[test]
+fn a_full_replica_is_replaced_only_while_it_is_filled() {
     let mut member = attached(1, 1);
     member.failed(Step::Rest, Fault::Full, 0);
     assert!(member.full && member.step(false, 0) != Step::Lost, "the writer is told");
@@ -123,9 +141,9 @@ fn a_full_backup_is_replaced_only_while_it_is_filled() {
     assert_eq!(member.step(false, 0), Step::Lost);
 }
 
-/// A backup that keeps sets of sequences: what it has, and what is on its stable storage.
+/// A replica that keeps sets of sequences: what it has, and what is on its stable storage.
 #[derive(Default)]
-struct Backup {
+struct Replica {
     instance: u64,
     has: BTreeSet<u64>,
     stable: BTreeSet<u64>,
@@ -137,7 +155,7 @@ enum Event {
     Write { stable: bool, arrives: bool, answered: bool },
     /// The driver does one step; the call arrives and is answered, or not.
     Step { arrives: bool, answered: bool },
-    /// The backup loses all that is not stable.
+    /// The replica loses all that is not stable.
     Crash,
 }
 
@@ -153,7 +171,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 struct Run {
     member: Member,
-    backup: Backup,
+    replica: Replica,
     ours: u64,
 }
 
@@ -162,11 +180,11 @@ impl Run {
         self.ours += 1;
         let sequence = self.ours;
         let Some(instance) = self.member.sends(sequence) else { return };
-        let taken = arrives && instance == self.backup.instance;
+        let taken = arrives && instance == self.replica.instance;
         if taken {
-            self.backup.has.insert(sequence);
+            self.replica.has.insert(sequence);
             if stable {
-                self.backup.stable.insert(sequence);
+                self.replica.stable.insert(sequence);
             }
         }
         match (taken, answered) {
@@ -188,8 +206,8 @@ impl Run {
         let good = match step {
             Step::Attach => {
                 if arrives && answered {
-                    let theirs = self.backup.has.last().copied().unwrap_or(0);
-                    self.member.attach(&found(self.backup.instance, theirs, ours));
+                    let theirs = self.replica.has.last().copied().unwrap_or(0);
+                    self.member.attach(&found(self.replica.instance, theirs, ours));
                     return;
                 }
                 Some(false)
@@ -197,18 +215,18 @@ impl Run {
             Step::Delta { from } => {
                 self.member.begin_delta();
                 self.check();
-                self.call(arrives).then(|| self.backup.has.extend(from..=ours)).map(|()| answered)
+                self.call(arrives).then(|| self.replica.has.extend(from..=ours)).map(|()| answered)
             }
             Step::Overlay { .. } => {
                 self.member.begin_overlay();
                 self.check();
-                self.call(arrives).then(|| self.backup.has.extend(1..=ours)).map(|()| answered)
+                self.call(arrives).then(|| self.replica.has.extend(1..=ours)).map(|()| answered)
             }
             Step::Flush => {
                 self.member.begin_flush();
                 self.check();
-                let has = self.backup.has.clone();
-                self.call(arrives).then(|| self.backup.stable.extend(has)).map(|()| answered)
+                let has = self.replica.has.clone();
+                self.call(arrives).then(|| self.replica.stable.extend(has)).map(|()| answered)
             }
             Step::Rest | Step::Ask | Step::Lost | Step::Filled => return,
         };
@@ -224,33 +242,33 @@ impl Run {
     /// What is called stable is, also while a call is under way.
     fn check(&self) {
         for sequence in 1..=self.ours {
-            let lacks = !self.backup.stable.contains(&sequence);
+            let lacks = !self.replica.stable.contains(&sequence);
             assert!(!(lacks && self.member.is_stable(sequence)), "{sequence} of {}", self.ours);
         }
     }
 
-    /// Whether a call that arrives is one to this start of the backup.
+    /// Whether a call that arrives is one to this start of the replica.
     fn call(&self, arrives: bool) -> bool {
-        arrives && self.member.instance() == Some(self.backup.instance)
+        arrives && self.member.instance() == Some(self.replica.instance)
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever is lost on the way, and however often the backup forgets what it had not made
-    /// stable: what is called stable is.
+    /// However many records are lost on the way, and however often the replica forgets what it had
+    /// not made stable: what is called stable is.
     #[test]
     fn what_is_called_stable_is(events in events()) {
-        let backup = Backup { instance: 1, ..Backup::default() };
-        let mut run = Run { member: Member::new(DataServerId(2), NEW, false, false), backup, ours: 0 };
+        let replica = Replica { instance: 1, ..Replica::default() };
+        let mut run = Run { member: Member::new(DataServerId(2), NEW, false, false), replica, ours: 0 };
         for event in events {
             match event {
                 Event::Write { stable, arrives, answered } => run.write(stable, arrives, answered),
                 Event::Step { arrives, answered } => run.step(arrives, answered),
                 Event::Crash => {
-                    run.backup.has = run.backup.stable.clone();
-                    run.backup.instance += 1;
+                    run.replica.has = run.replica.stable.clone();
+                    run.replica.instance += 1;
                 }
             }
             run.check();
@@ -260,6 +278,6 @@ proptest! {
             run.step(true, true);
         }
         prop_assert!(run.member.is_stable(run.ours));
-        prop_assert_eq!(run.backup.stable.len() as u64, run.ours);
+        prop_assert_eq!(run.replica.stable.len() as u64, run.ours);
     }
 }
