@@ -68,7 +68,7 @@ impl std::fmt::Display for ExtentId {
 
 /// Cuts a range of a file at extent boundaries: (extent, offset in the file, length), ascending.
 ///
-/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: whoever writes checks
+/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: the writer checks
 /// that first.
 #[must_use]
 pub fn pieces(ino: u64, offset: u64, len: u64) -> Pieces {

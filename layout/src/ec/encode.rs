@@ -1,8 +1,8 @@
 //! Encoding a group: windows of its members in, windows of its parity out, at the end the shape and
 //! the parity images' footers.
 //!
-//! Sums are made on the way. A member that is not what its home said, because something altered it
-//! on a disk or on the way, is found before the group becomes real.
+//! Sums are made on the way. A member that is not what its data server said, because something
+//! altered it on a disk or on the way, is found before the group becomes real.
 //!
 //! Spec: docs/formats/group.md §2, §5.
 
@@ -31,8 +31,8 @@ pub enum EncodeError {
     /// More or fewer windows than there are, or not one for each image. The caller's fault.
     #[error("windows do not cover the group")]
     Cover,
-    /// A member's bytes are not those its home vouched for. Its home's fault, or of what lies
-    /// between.
+    /// A member's bytes are not those its data server vouched for. Its data server's fault, or of
+    /// what lies between.
     #[error("image {image} is not what its data server said it is")]
     Altered {
         /// Which one.

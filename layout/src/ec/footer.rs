@@ -1,9 +1,10 @@
 //! What follows the payload of a parity image: the block checksums of the whole group, its shape,
 //! and a trailer.
 //!
-//! So a parity image describes itself and its group: it can be scrubbed alone, and whoever rebuilds
-//! a part of any image of the group finds the checksum of what must come out. The footer is read in
-//! two steps, trailer first, so that nothing is allocated for a length that was not checked.
+//! So a parity image describes itself and its group: it can be scrubbed alone, and a reader that
+//! rebuilds a part of any image of the group finds the checksum of what must come out. The footer
+//! is read in two steps, trailer first, so that nothing is allocated for a length that was not
+//! checked.
 //!
 //! Spec: docs/formats/group.md §5.
 

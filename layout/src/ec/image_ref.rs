@@ -1,7 +1,7 @@
 //! What an IMAGE record says beside its header: which image stands for the extent, and how to know
 //! it.
 //!
-//! The same 64 bytes travel to backups, and to a server that takes up an extent of which only the
+//! The same 64 bytes travel to replicas, and to a server that adopts an extent of which only the
 //! image is left.
 //!
 //! INVARIANT: `decode` reads back what `encode` writes, and takes no lengths that an image cannot

@@ -3,10 +3,10 @@
 //! Each image of a group is on another data server. No zone, rack or host holds more than `m`
 //! images of a group, if the cluster has enough of them: then losing any one of them loses nothing.
 //! Where it has not, zones are given up first, hosts last. Domains are nested: two racks of one
-//! name in two zones are two racks. Labels that nobody gave are all alike.
+//! name in two zones are two racks. Labels that were not given are all alike.
 //!
-//! Such sets of servers are a matroid (a laminar one): whoever adds a server that fits, in any
-//! order, gets as many as there can be. So the members can be chosen first, for their age and
+//! Such sets of servers are a matroid (a laminar one): adding servers that fit, in any order, gives
+//! as many as there can be. So the members can be chosen first, for their age and
 //! length, and the parity always finds its place after.
 //!
 //! Images of like length go together: parity is as long as the longest. Among those the servers
@@ -117,7 +117,7 @@ pub fn replace(
     chosen.pop().filter(|_| added).map(|at| cluster.sites[at].id)
 }
 
-/// The images that wait, and the site of each one's home, if that is up.
+/// The images that wait, and the site of each one's data server, if that is up.
 struct Queue<'a> {
     waiting: &'a [Waiting],
     homes: Vec<Option<usize>>,

@@ -1,9 +1,9 @@
 //! Rebuilding images of a group from any `k` others: a range of one for a degraded read, or whole
 //! ones for repair.
 //!
-//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. Whoever
-//! reads for somebody compares the blocks, or the frames in them, with their checksums. [`Repair`]
-//! passes all of the images by and checks them all.
+//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. A
+//! reader that answers clients compares the blocks, or the frames in them, with their checksums.
+//! [`Repair`] passes all of the images by and checks them all.
 //!
 //! Spec: docs/formats/group.md §2.3, §6.
 

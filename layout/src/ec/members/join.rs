@@ -2,7 +2,7 @@
 //!
 //! A deadline makes short groups, and members die. Parity of a group costs the same however many
 //! members it has, so two groups that fit into one are made into one. Re-encoding reads all members
-//! and writes parity anew: so it is done only where parity that goes is a good part of what is
+//! and writes parity again: so it is done only where parity that goes is a good part of what is
 //! written.
 //!
 //! Where members of two groups are on one data server, one of them is moved first ([`part`]): else
