@@ -94,7 +94,12 @@ impl Balance {
             let share = u128::from(holder.capacity_bytes) * held / capacity;
             u64::try_from(share).unwrap_or(u64::MAX)
         };
-        let shares = holders.iter().map(share).collect();
+        let shares: Vec<u64> = holders.iter().map(share).collect();
+        debug_assert!(holders.is_sorted_by(|one, next| one.id < next.id), "by id, each once");
+        debug_assert!(
+            shares.iter().map(|share| u128::from(*share)).sum::<u128>() <= held,
+            "fair shares give out no more bytes than there are"
+        );
         let gave = vec![false; holders.len()];
         Some(Self { holders, shares, gave })
     }
@@ -121,9 +126,11 @@ impl Balance {
             Some((fullness, at, giver, taker))
         })?;
         let Piece { on, bytes, .. } = holding.pieces[at];
+        assert!(giver != taker, "a move leads to another server");
         self.holders[giver].held_bytes -= bytes;
         self.gave[giver] = true;
         self.holders[taker].held_bytes += bytes;
+        assert!(self.holders[taker].held_bytes <= self.shares[taker], "no move exceeds a share");
         Some(Move { piece: at, from: on, to: self.holders[taker].id, bytes })
     }
 

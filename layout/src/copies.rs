@@ -75,6 +75,10 @@ pub fn plan(now: &Copies, places: &[Place], wish: &Wish, rotation: u64) -> Optio
     let mut taken = next.servers();
     taken.extend(wish.lost.into_iter().chain(wish.formers.iter()).chain([now.home]));
     next.backups.extend(choose_backups(places, &taken, missing, rotation).into_iter().map(|id| (id, true)));
+    let is_full = |id| now.backups.contains(&(id, false)) || wish.formers.contains(id);
+    assert!(next.home == now.home || is_full(next.home), "only a full server is promoted");
+    assert!(!next.backups.iter().any(|(id, _)| *id == next.home), "no primary is its replica");
+    assert!(next.backups.len() <= BACKUPS_MAX.max(now.backups.len()), "no set outgrows its limit");
     (next != *now).then_some(next)
 }
 

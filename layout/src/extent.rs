@@ -28,7 +28,9 @@ impl ExtentId {
     #[must_use]
     pub fn of(ino: u64, offset: u64) -> Option<Self> {
         let index = u32::try_from(offset / EXTENT_BYTES).ok()?;
-        Some(Self { ino, index })
+        let extent = Self { ino, index };
+        debug_assert!(extent.contains(offset, 1), "the extent holds the byte that it was found by");
+        Some(extent)
     }
 
     /// The first byte of the file that is in this extent.

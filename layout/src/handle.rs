@@ -270,6 +270,7 @@ fn flags_of(handle: &DsHandle) -> u8 {
             flags |= flag::FILLING << place;
         }
     }
+    assert!(flags & !flag::ALL == 0, "every flag is one that `open` knows");
     flags
 }
 
@@ -362,6 +363,7 @@ pub fn device_id(server: DataServerId, generation: u32) -> [u8; 16] {
     let mut id = *b"shoal-ds\0\0\0\0\0\0\0\0";
     id[8..12].copy_from_slice(&generation.to_be_bytes());
     id[12..].copy_from_slice(&server.0.to_be_bytes());
+    debug_assert_eq!(device_of(&id), Some((server, generation)), "an id leads back");
     id
 }
 

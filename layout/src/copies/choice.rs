@@ -86,5 +86,7 @@ pub fn choose_backups(
         with.push(left.remove(at));
         chosen.push(id);
     }
+    assert!(chosen.len() <= count, "no more servers than are missing");
+    debug_assert!(chosen.iter().all(|id| !taken.contains(id)), "copies lie on other servers");
     chosen
 }

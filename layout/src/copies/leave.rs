@@ -34,6 +34,7 @@ pub fn leave(
         servers.iter().copied().filter(|id| stays(id) && up(*id) && !filling(*id)).collect();
     let first = *whole.first().unwrap_or(&now.home);
     let heir = if stays(&now.home) { now.home } else { first };
+    assert!(heir == now.home || now.backups.contains(&(heir, false)), "the heir holds everything");
     let mut next = now.clone();
     if 0 < wanted && wanted <= whole.len() {
         next.home = heir;

@@ -73,6 +73,9 @@ impl Shift {
             next.home = self.to;
         }
         next.backups.retain(|(id, _)| ![self.from, next.home].contains(id));
+        let left = next.servers();
+        assert!(!left.contains(&self.from) && left.contains(&self.to), "the copy has moved");
+        assert_eq!(left.len() + 1, servers.len(), "one server leaves");
         Step::Change(next)
     }
 
@@ -89,6 +92,7 @@ impl Shift {
             }
         }
         next.backups.push((self.to, true));
+        assert!(next.servers().len() <= COPIES_MAX, "a set keeps within its limit");
         Step::Change(next)
     }
 }

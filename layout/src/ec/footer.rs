@@ -160,6 +160,8 @@ pub(super) fn encode_all(shape: &Shape, sums: &[Sums]) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let mut front: Vec<u8> = sums.iter().flat_map(Sums::list).copied().collect();
+    let expected: u64 = (0..shape.slots()).map(|slot| list_bytes(shape.bytes(slot))).sum();
+    assert_eq!(front.len() as u64, expected, "a checksum for each block of each image");
     let length = |bytes: usize| u32::try_from(bytes).expect("lengths of groups are bounded").to_be_bytes();
     let lists = length(front.len());
     let encoded = shape.encode();

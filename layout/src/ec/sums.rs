@@ -136,7 +136,9 @@ impl Summing {
         } else {
             merge_root(&self.blocks, self.bytes)
         };
-        Sums { bytes: self.bytes, whole, blocks: self.blocks }
+        let sums = Sums { bytes: self.bytes, whole, blocks: self.blocks };
+        assert_eq!(sums.list().len() as u64, list_bytes(sums.bytes), "a checksum for each block");
+        sums
     }
 }
 

@@ -62,6 +62,7 @@ pub fn join(profile: Profile, groups: &[Short], servers: &[Server], rotation: u6
     pairs(profile, groups).into_iter().find_map(|pair| {
         let [one, other] = pair.map(|at| &groups[at]);
         let homes: Vec<DataServerId> = one.homes.iter().chain(&other.homes).copied().collect();
+        assert!(homes.len() <= profile.data(), "the members of both groups fit into one");
         let parity = parity(profile, &cluster, &homes, one.longest_bytes.max(other.longest_bytes))?;
         Some(Joined { pair, parity })
     })
