@@ -31,14 +31,14 @@ pub const PROVE_BYTES: usize = WORK_BYTES + BACKUPS_MAX * 4;
 const VERSION: u8 = 1;
 /// Of a prove: version 1 has none.
 const PROVE_VERSION: u8 = 2;
-/// Of extent records: version 1 lacks backups, version 2 the code, version 3 whether a promise was
+/// Of extent records: version 1 lacks replicas, version 2 the code, version 3 whether a promise was
 /// made.
 const EXTENT_VERSION: u8 = 4;
 /// Extents of this version may have been promised.
 const EXTENT_VERSION_PROMISED: u8 = 3;
 /// The oldest version that is still read.
 const EXTENT_VERSION_CODELESS: u8 = 2;
-/// Position of the code in the byte of the backups' flags.
+/// Position of the code in the byte of the replicas' flags.
 const CODE_SHIFT: u32 = 4;
 /// Position of its flag beside that of pending work.
 const UNPROMISED_SHIFT: u32 = 1;

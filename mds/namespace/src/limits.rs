@@ -9,8 +9,8 @@ pub const SYMLINK_BYTES_MAX: usize = 4095;
 /// Most content kept in the metadata store for one file, in bytes.
 pub const INLINE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Most images of one extent: the one in use, and newer ones that its home and backups do not use
-/// yet.
+/// Most images of one extent: the one in use, and newer ones that its primary and replicas do not
+/// use yet.
 pub const EXTENT_IMAGES_MAX: usize = 4;
 
 /// Longest regular file, in bytes: behind it no extent could hold data.

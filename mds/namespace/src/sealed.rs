@@ -1,7 +1,7 @@
 //! Records of sealed extents: the images of each, the group of each image, and groups' records.
 //!
 //! An extent has several images for a while: the oldest is in use, the newer ones wait until its
-//! home and backups use them. Newer ones have higher sequences.
+//! primary and replicas use them. Newer ones have higher sequences.
 //!
 //! INVARIANT: an image that an extent has is a member of the group named with it.
 //! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record:
@@ -48,7 +48,7 @@ pub struct ExtentImage {
 /// The images of an extent, and whether the oldest is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtentImages {
-    /// The home and all backups use the oldest one.
+    /// The primary and all replicas use the oldest one.
     pub is_used: bool,
     /// No act above the oldest one was answered with a sequence below this; 0 if there is none.
     pub thawed: u64,

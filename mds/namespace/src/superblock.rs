@@ -14,7 +14,8 @@ pub const COUNTERS_BYTES: usize = 28;
 
 /// Version of the counters.
 const VERSION: u8 = 1;
-/// Version of the store as a whole: stores of version 1 lack backups of extents and are not opened.
+/// Version of the store as a whole: stores of version 1 lack replicas of extents and are not
+/// opened.
 const STORE_VERSION: u8 = 2;
 /// Identifies the store to a reader of its bytes.
 const MAGIC: [u8; 3] = *b"SHO";

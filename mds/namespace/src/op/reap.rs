@@ -1,7 +1,7 @@
 //! Removes a file without names and opens.
 //!
-//! Its extents become work for their homes and backups; the inode is removed at once. Numbers are
-//! never used again, so the dropped extents need no record.
+//! Its extents become work for their primaries and replicas; the inode is removed at once. Numbers
+//! are never used again, so the dropped extents need no record.
 //!
 //! Spec: docs/formats/namespace.md.
 

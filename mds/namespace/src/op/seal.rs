@@ -2,8 +2,8 @@
 //! removed with their last living member.
 //!
 //! A member is *living* while its extent has it as an image. Older images of an extent stay until
-//! its home has reported that home and backups use a newer one. Then, or when the extent is removed
-//! or cut to nothing, they are dead: kept only for other members.
+//! its primary has reported that primary and replicas use a newer one. Then, or when the extent is
+//! removed or cut to nothing, they are dead: kept only for other members.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6 to §8; docs/formats/namespace.md.
 
@@ -160,9 +160,9 @@ fn put_place(txn: &mut dyn Txn, image: ImageId, place: Place) -> Result<(), FsEr
     Ok(txn.put(&keys::image(image), &sealed::encode_place(place))?)
 }
 
-/// The home of an extent reports that home and backups use an image: older ones are dead. `above`
-/// is the last act above it, 0 if there is none. Changes nothing if the image is not the extent's
-/// (any more), or `server` not its home. Returns whether anything changed.
+/// The primary of an extent reports that primary and replicas use an image: older ones are dead.
+/// `above` is the last act above it, 0 if there is none. Changes nothing if the image is not the
+/// extent's (any more), or `server` not its primary. Returns whether anything changed.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -173,10 +173,10 @@ pub fn use_image(
     server: DataServerId,
     above: u64,
 ) -> Result<bool, FsError> {
-    let home = extent::extent(txn, extent)?.map(|record| record.home);
+    let primary = extent::extent(txn, extent)?.map(|record| record.home);
     let before = sealed::images(txn, extent)?;
     let Some(at) = before.images.iter().position(|one| one.image == image) else { return Ok(false) };
-    if home != Some(server) {
+    if primary != Some(server) {
         return Ok(false);
     }
     let after = ExtentImages { is_used: true, thawed: before.thawed.max(above), ..before.clone() };
@@ -184,12 +184,12 @@ pub fn use_image(
     Ok(0 < at || after != before)
 }
 
-/// The home of an extent is about to answer an act with this sequence, which lies above an image;
-/// or, with the sequence 0, to promise something of it for the first time. In both cases the extent
-/// has a promise from now on.
+/// The primary of an extent is about to answer an act with this sequence, which lies above an
+/// image; or, with the sequence 0, to promise something of it for the first time. In both cases the
+/// extent has a promise from now on.
 ///
 /// # Errors
-/// [`FsError::ContentMoved`] if `server` is not its home.
+/// [`FsError::ContentMoved`] if `server` is not its primary.
 pub fn thaw(txn: &mut dyn Txn, extent: ExtentId, server: DataServerId, sequence: u64) -> Result<(), FsError> {
     let record = extent::extent(txn, extent)?.filter(|record| record.home == server);
     let Some(record) = record else { return Err(FsError::ContentMoved) };
@@ -220,11 +220,11 @@ pub(crate) fn forget(txn: &mut dyn Txn, extent: ExtentId) -> Result<(), FsError>
     keep_only(txn, extent, of, |_| false)
 }
 
-/// Removes the images of an extent that were sealed below an epoch: its home and backups have cut
-/// it to nothing at that epoch.
+/// Removes the images of an extent that were sealed below an epoch: its primary and replicas have
+/// cut it to nothing at that epoch.
 pub(crate) fn forget_below(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
     let mut of = sealed::images(txn, extent)?;
-    // No home has reported that all use the oldest of those that stay.
+    // No primary has reported that all use the oldest of those that stay.
     of.is_used &= of.images.first().is_some_and(|image| epoch <= image.epoch);
     keep_only(txn, extent, of, |image| epoch <= image.epoch)
 }
@@ -283,8 +283,8 @@ pub fn living(view: &dyn View, group: &Group) -> Result<Vec<(usize, ExtentImage)
 }
 
 /// Whether the image of a slot may move to another data server. A living image may only when it is
-/// in use, since its home must have it until then, and when it is in no second group, which would
-/// expect it where it was. `alive` are the group's [living] members.
+/// in use, since its primary must have it until then, and when it is in no second group, which
+/// would expect it where it was. `alive` are the group's [living] members.
 ///
 /// # Errors
 /// [`FsError::Store`].

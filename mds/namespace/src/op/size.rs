@@ -99,7 +99,7 @@ pub struct Grown<'a> {
 }
 
 /// Records that bytes reached data servers: LAYOUTCOMMIT, writes in band, and a size queried from a
-/// home.
+/// primary.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`], [`FsError::TooLarge`],

@@ -26,9 +26,9 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
 }
 
 /// Deletes finished items and makes their extents usable again. A cut that also fences leaves the
-/// fence to do; a home's yielding, or a new home's proof, leaves a cut that was queued meanwhile.
-/// After a proof, former servers drop the extent.
-/// Skips numbers that do not exist (done before, or replaced by later work).
+/// fence to do; a primary's yielding, or a new primary's proof, leaves a cut that was queued
+/// meanwhile. After a proof, former servers drop the extent. Skips numbers that do not exist (done
+/// before, or replaced by later work).
 ///
 /// # Errors
 /// [`FsError::Store`].
