@@ -84,7 +84,7 @@ fn what_may_lack_bytes_becomes_neither_primary_nor_full() {
 }
 
 #[test]
-fn a_pending_cut_becomes_the_new_primarys() {
+fn a_pending_cut_passes_to_the_new_primary() {
     let (mut fs, extent) = given(&[2]);
     let size = SetAttributes { size_bytes: Some(10), ..SetAttributes::default() };
     fs.run(|txn, now| set_attributes(txn, &root(), extent.ino, &size, false, now)).unwrap();
