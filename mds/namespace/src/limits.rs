@@ -49,4 +49,8 @@ pub const LOAD_PAIRS_PER_COMMIT: usize = 16 * 1024;
 /// Memory for cached pages of the store on disk, unless configured otherwise, in bytes.
 pub const DISK_CACHE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 
+const _: () = assert!(FILE_BYTES_MAX < i64::MAX as u64, "offsets are positive as `off_t`");
+const _: () = assert!(ACCESS_S_MIN <= ACCESS_S_MAX, "the longest wait is the longer one");
+const _: () = assert!(10 <= PART_WRITES_MAX, "a rename writes ten keys");
+const _: () = assert!(2 <= EXTENT_IMAGES_MAX, "a newer image waits beside the one in use");
 const _: () = assert!(INLINE_BYTES_MAX <= layout::EXTENT_BYTES, "inline content fits extent 0");

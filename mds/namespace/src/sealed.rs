@@ -95,7 +95,9 @@ impl Place {
 /// If there are none, or more than [`EXTENT_IMAGES_MAX`].
 #[must_use]
 pub fn encode_images(of: &ExtentImages) -> Vec<u8> {
-    assert!(!of.images.is_empty() && of.images.len() <= EXTENT_IMAGES_MAX);
+    assert!(!of.images.is_empty(), "a record has images");
+    assert!(of.images.len() <= EXTENT_IMAGES_MAX, "an extent has few images");
+    assert!(of.images.is_sorted_by(|one, next| one.sequence < next.sequence), "the oldest first");
     let mut out = vec![0; IMAGES_HEAD_BYTES];
     out[0] = VERSION;
     out[1] = u8::try_from(of.images.len()).expect("at most EXTENT_IMAGES_MAX");
@@ -111,6 +113,9 @@ pub fn encode_images(of: &ExtentImages) -> Vec<u8> {
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&image.root);
     }
+    let expected = IMAGES_HEAD_BYTES + of.images.len() * IMAGE_BYTES;
+    assert_eq!(out.len(), expected, "an entry for each image");
+    debug_assert_eq!(decode_images(&out).as_ref(), Ok(of), "images read back as they were");
     out
 }
 
@@ -159,10 +164,12 @@ fn decode_image(entry: &[u8; IMAGE_BYTES]) -> ExtentImage {
 /// The value of an image's place.
 #[must_use]
 pub fn encode_place(place: Place) -> [u8; PLACE_BYTES] {
+    assert!(place.also != Some(place.group), "the two groups of an image differ");
     let mut out = [0; PLACE_BYTES];
     out[0] = VERSION;
     put_u64(&mut out, 8, place.group.0);
     put_u64(&mut out, 16, place.also.map_or(0, |also| also.0));
+    debug_assert_eq!(decode_place(&out), Ok(place), "a place reads back as it was");
     out
 }
 

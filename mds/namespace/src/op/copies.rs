@@ -46,6 +46,7 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
         return prove::change(txn, before, were, after).map(Some);
     }
     let after = requeue(txn, after)?;
+    assert!(before.epoch < after.epoch, "other copies have a higher epoch");
     dismiss(txn, &before, &after)?;
     Ok(Some(after))
 }
@@ -102,6 +103,7 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
         seal::forget(txn, asked.extent)?;
     }
     let after = queue_work(txn, after, action)?.record;
+    assert!(after.pending_work.is_some(), "no handle is given out before the extent is adopted");
     dismiss(txn, &before, &after)?;
     formers::dismiss(txn, &after, were)?;
     Ok(Some(after))

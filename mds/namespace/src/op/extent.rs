@@ -166,5 +166,21 @@ pub fn item(view: &dyn View, number: u64) -> Result<Option<WorkItem>, FsError> {
 }
 
 pub(crate) fn put(txn: &mut dyn Txn, record: &ExtentRecord) -> Result<(), FsError> {
+    debug_assert!(distinct(record), "no server keeps an extent twice");
+    check_successor(txn, record)?;
     Ok(txn.put(&keys::extent(record.extent), &codec::encode_extent(record))?)
+}
+
+/// Checks a record against the one in its place, in builds with assertions.
+fn check_successor(view: &dyn View, record: &ExtentRecord) -> Result<(), FsError> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let Some(before) = extent(view, record.extent)? else { return Ok(()) };
+    assert!(before.epoch <= record.epoch, "an epoch never falls");
+    assert!(before.unpromised || !record.unpromised, "what was promised once stays promised");
+    assert_eq!(before.code, record.code, "the code of an extent never changes");
+    let moved = before.servers().ne(record.servers());
+    assert!(!moved || before.epoch < record.epoch, "no set of servers changes within an epoch");
+    Ok(())
 }

@@ -31,6 +31,7 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
         return Ok(Some(before));
     };
     let old = before.home;
+    assert!(after.servers().all(|server| server != old), "the server that yields leaves the set");
     let asked = Action::Yield { by: old, keep_bytes: EXTENT_BYTES };
     let after = queue_work(txn, after, asked)?.record;
     let others = ExtentRecord { home: after.home, ..before };

@@ -66,6 +66,7 @@ pub fn strike_off(txn: &mut dyn Txn, server: DataServerId, items_max: usize) -> 
                 continue;
             }
             struck += 1;
+            assert!(struck <= items_max, "no more items go than were asked for");
         }
         if struck == items_max {
             return Ok(false);

@@ -30,6 +30,7 @@ pub fn move_to_extents(txn: &mut dyn Txn, ino: Ino, change: u64) -> Result<Inode
     }
     txn.delete(&keys::inline(ino))?;
     inode.content = Content::Extents;
+    debug_assert!(inline::stored(txn, ino)?.is_empty(), "content is in one place");
     inode_table::put(txn, &inode)?;
     Ok(inode)
 }

@@ -55,7 +55,9 @@ pub(super) fn change(
     let Some(formers) = Formers::new(left).filter(|formers| counts && !formers.is_empty()) else {
         return Ok(before);
     };
+    assert!(!after.servers().any(|server| formers.contains(server)), "a former server has left");
     let after = queue_work(txn, after, Action::Prove { keep_bytes: EXTENT_BYTES, formers })?.record;
+    assert!(after.pending_work.is_some(), "no handle is given out before the proof");
     for server in formers.iter().filter(|server| !were.contains(*server)) {
         fence_at(txn, after.extent, server, after.epoch)?;
     }
@@ -82,6 +84,7 @@ pub(super) fn instead_of_yield(
     }
     txn.delete(&keys::work(number))?;
     record.pending_work = None;
+    debug_assert!(!record.servers().any(|server| server == old), "a server that yields has left");
     let formers = Formers::new([old]).expect("one is not too many");
     let record = queue_work(txn, record, Action::Prove { keep_bytes, formers })?.record;
     fence_at(txn, record.extent, old, record.epoch)
@@ -100,6 +103,7 @@ pub(super) fn forget_former(
         return Ok(false);
     }
     let formers = formers.without(gone);
+    assert!(!formers.contains(gone), "it is former no more");
     if formers.is_empty() {
         work::done(txn, &[number])?;
         return Ok(true);

@@ -77,6 +77,13 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it refuses handles that were given out before.
+    fn refuses_handles(self) -> bool {
+        !matches!(self, Self::Cut { fences: false, .. })
+    }
+}
+
 /// Work that stands in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
@@ -92,10 +99,11 @@ pub(crate) fn queue_work(
     mut record: ExtentRecord,
     asked: Action,
 ) -> Result<Queued, FsError> {
-    let mut action = asked;
+    assert!(asked.keep_bytes() <= EXTENT_BYTES, "no more of an extent stays than it has");
+    let (mut action, epoch_before) = (asked, record.epoch);
     if let Some(number) = record.pending_work {
         if let Some(unfinished) = item(txn, number)? {
-            action = both(&unfinished, asked);
+            action = both(as_action(&unfinished), asked);
             if let (WorkItem::Yield { home, .. }, Action::Drop) = (&unfinished, action) {
                 drop_at(txn, record.extent, *home, record.epoch.next())?;
             }
@@ -123,6 +131,7 @@ pub(crate) fn queue_work(
         Action::Prove { keep_bytes, formers } => WorkItem::Prove { extent, home, epoch, keep_bytes, formers },
     };
     txn.put(&keys::work(number), &codec::encode_work(&item))?;
+    assert!(epoch_before < record.epoch, "each work item has a higher epoch than what came before");
     Ok(Queued { number, record, action })
 }
 
@@ -131,8 +140,17 @@ pub(crate) fn queue_work(
 /// truncation is not answered, or the primary has no lease and serves no WRITE. To adopt an
 /// extent is to fence it, and so is to yield or to prove it: no handle was given out since that was
 /// asked.
-fn both(unfinished: &WorkItem, asked: Action) -> Action {
-    match (as_action(unfinished), asked) {
+fn both(unfinished: Action, asked: Action) -> Action {
+    let action = combine(unfinished, asked);
+    let keep_bytes = unfinished.keep_bytes().min(asked.keep_bytes());
+    assert!(action.keep_bytes() == keep_bytes, "no more stays than either of the two leaves");
+    let refuses = unfinished.refuses_handles() || asked.refuses_handles();
+    assert!(refuses == action.refuses_handles(), "a fence is not lost in a cut");
+    action
+}
+
+fn combine(unfinished: Action, asked: Action) -> Action {
+    match (unfinished, asked) {
         (Action::Drop, _) | (_, Action::Drop) => Action::Drop,
         (Action::Fence, Action::Fence) => Action::Fence,
         (Action::Yield { by, keep_bytes }, other) | (other, Action::Yield { by, keep_bytes }) => {

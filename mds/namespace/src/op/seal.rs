@@ -41,7 +41,9 @@ pub struct SealedAs {
 /// # Errors
 /// [`FsError::Store`].
 pub fn take_group(txn: &mut dyn Txn) -> Result<GroupId, FsError> {
-    Ok(sealed::next_group(txn)?)
+    let taken = sealed::next_group(txn)?;
+    debug_assert!(taken.0 < sealed::group_counter(txn)?, "a number is given out once");
+    Ok(taken)
 }
 
 /// Whether an image may become a member of a new group, on the data server `home`.
@@ -122,6 +124,7 @@ pub fn make_group(txn: &mut dyn Txn, group: &Group, sealed_as: &[SealedAs]) -> R
     for from in sealed_as.iter().filter_map(|sealed_as| sealed_as.from) {
         bury(txn, GroupId(from))?;
     }
+    debug_assert_eq!(living(txn, group)?.len(), members.len(), "each new member is living");
     Ok(())
 }
 
@@ -152,6 +155,7 @@ fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -
             });
         }
     }
+    assert!(of.images.len() <= EXTENT_IMAGES_MAX, "an extent has few images");
     sealed::put_images(txn, member.extent, &of)?;
     put_place(txn, member.image, Place { group: id, also: sealed_as.from.map(GroupId) })
 }
@@ -180,6 +184,7 @@ pub fn use_image(
         return Ok(false);
     }
     let after = ExtentImages { is_used: true, thawed: before.thawed.max(above), ..before.clone() };
+    assert!(before.thawed <= after.thawed, "what was promised above an image stays promised");
     keep_only(txn, extent, after.clone(), |one| before.images[at].sequence <= one.sequence)?;
     Ok(0 < at || after != before)
 }
@@ -210,6 +215,7 @@ pub(crate) fn note_cut(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Res
     if of.images.is_empty() || epoch <= of.cut {
         return Ok(());
     }
+    assert!(of.cut < epoch, "a later cut has a higher epoch");
     of.cut = epoch;
     Ok(sealed::put_images(txn, extent, &of)?)
 }
@@ -237,6 +243,8 @@ fn keep_only(
     stays: impl Fn(&ExtentImage) -> bool,
 ) -> Result<(), FsError> {
     let gone: Vec<ExtentImage> = of.images.extract_if(.., |image| !stays(image)).collect();
+    let oldest = of.images.first().map_or(u64::MAX, |image| image.sequence);
+    debug_assert!(gone.iter().all(|image| image.sequence < oldest), "the oldest images go");
     sealed::put_images(txn, extent, &of)?;
     for image in gone {
         bury(txn, image.group)?;
@@ -327,6 +335,7 @@ pub fn rehome(
     if group.rehome(slot, to).is_err() || !apart(group.homes()) {
         return Err(FsError::Invalid);
     }
+    assert_eq!(group.homes()[slot], Some(to), "the image has moved");
     Ok(sealed::put_group(txn, &group)?)
 }
 

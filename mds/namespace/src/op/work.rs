@@ -67,6 +67,8 @@ fn rest(txn: &mut dyn Txn, record: &ExtentRecord, item: &WorkItem) -> Result<Opt
         }
         _ => return Ok(None),
     };
+    assert_eq!(left.extent(), item.extent(), "what an item leaves is of the same extent");
+    assert_eq!(left.epoch(), item.epoch(), "what an item leaves is done within its epoch");
     let number = superblock::next_work(txn)?;
     txn.put(&keys::work(number), &codec::encode_work(&left))?;
     Ok(Some(number))
