@@ -52,7 +52,7 @@ pub(crate) async fn run(core: Arc<Core>) {
                 Outcome::GivenUp => idle_ms,
                 Outcome::Later => SEAL_RETRY_MS,
             };
-            core.store.put_off(ripe.extent, core.env.clock.monotonic_ms() + wait_ms);
+            core.store.defer_sealing(ripe.extent, core.env.clock.monotonic_ms() + wait_ms);
         }
     }
 }

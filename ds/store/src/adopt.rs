@@ -1,4 +1,4 @@
-//! Becoming the home of an extent of which only an image is left.
+//! Becoming the primary of an extent of which only an image is left.
 //!
 //! What says that it was done is a CUT's epoch: nothing of an epoch at or above an adoption's but
 //! the adoption itself, and what came after it, can have raised it. An epoch alone would not say
@@ -29,7 +29,7 @@ struct Place {
 
 impl Store {
     /// Makes the extent what the image says, cut at `keep_bytes`, whatever is here of it, and
-    /// fences everybody whose handle is of a lower epoch. The image's sequence is `sequence` or a
+    /// fences all handles of a lower epoch. The image's sequence is `sequence` or a
     /// higher one. Returns the epoch as known afterwards, when all is on stable storage. Nothing is
     /// done if it was before, or if a CUT, DROP or attach of this epoch or a higher one was: that
     /// came later.
@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Range`] for an image, a sequence or a cut that cannot be;
     /// [`ChangeError::Stale`] if the extent is at a higher epoch and was not adopted at this one:
-    /// somebody has used it since; otherwise as [`fence`](Self::fence).
+    /// it was used since; otherwise as [`fence`](Self::fence).
     pub async fn adopt(
         &self,
         extent: ExtentId,
@@ -63,7 +63,7 @@ impl Store {
                 controlled.append_records(vec![base, cut], records).await?;
                 inner.wake.notify_one();
             }
-            // Somebody may have raised it meanwhile.
+            // A request may have raised it meanwhile.
             controlled.sync_epochs().await
         })
         .await
@@ -83,7 +83,7 @@ fn place(known: &mut Extent, epoch: Epoch, sequence: u64) -> Result<Option<u64>,
         return Err(ChangeError::NoSpace);
     }
     known.sequence = free + 1;
-    known.is_backup = false;
+    known.is_replica = false;
     Ok(Some(free))
 }
 

@@ -168,7 +168,7 @@ impl Inner {
     }
 
     async fn append_copies(&self, records: Vec<Record>) -> Result<Vec<Location>, AppendError> {
-        // Before they are appended: they must at no time be taken for somebody else's.
+        // Before they are appended: they must at no time be taken for a client's.
         self.copied_records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.wal.append_batch(records, Durability::Written).await
     }

@@ -62,10 +62,10 @@ impl Store {
     }
 
     /// As [`cut`](Self::cut); `beside` has the sequence of the CUT before its record is written, to
-    /// send it to backups meanwhile. It is not called if nothing is done.
+    /// send it to replicas meanwhile. It is not called if nothing is done.
     ///
     /// # Errors
-    /// As [`cut`](Self::cut). If the record could not be written, backups may have done what was
+    /// As [`cut`](Self::cut). If the record could not be written, replicas may have done what was
     /// not done here: the metadata server asks again until both have.
     pub async fn cut_beside(
         &self,
@@ -117,7 +117,8 @@ impl Store {
     }
 }
 
-/// Runs to its end even if nobody waits any more: what is in the journal must get into the index.
+/// Runs to its end even if its caller waits no more: what is in the journal must get into the
+/// index.
 pub(crate) async fn detached<T: Send + 'static>(
     act: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Result<T, ChangeError> {

@@ -45,10 +45,10 @@ pub const RELOCATE_BYTES_MAX: usize = 4 << 20;
 /// Copies that compaction writes at a time.
 pub const COPIES_MAX: usize = 4096;
 
-/// How often the compactor looks when nobody wakes it.
+/// How often the compactor looks when it is not woken.
 pub const COMPACT_PERIOD_MS: u64 = 1_000;
 
-/// The journal rests when nobody but compaction has appended for so long.
+/// The journal rests when only compaction has appended for so long.
 pub const JOURNAL_REST_MS: u64 = 5_000;
 
 /// At rest a segment is emptied if at most one part in so many is alive: so what is copied is at
@@ -91,8 +91,8 @@ pub const RESEAL_PARTS: u32 = 4;
 /// or when it has rested so many times as long as one without.
 pub const RIPE_RESEAL_RESTS: u64 = 10;
 
-/// What another home gave rests so many times as long before it is named.
-pub const RIPE_BACKUP_RESTS: u64 = 10;
+/// What another primary gave rests so many times as long before it is named.
+pub const RIPE_REPLICA_RESTS: u64 = 10;
 
 const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
 // A segment full of the smallest records, packed as compaction packs them, is alive for more than a

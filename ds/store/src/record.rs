@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     Epoch,
     /// Bytes behind a point were forgotten.
     Cut,
-    /// All bytes were forgotten, and nobody needs the extent any more.
+    /// All bytes were forgotten, and the extent is not needed any more.
     Drop,
     /// An image stands for all older bytes.
     Image,

@@ -1,6 +1,6 @@
 //! Which records are on stable storage, and which appends have not landed in the index yet.
 //!
-//! [`Stamps`] lets a COMMIT return at once when somebody else's sync came after the last write.
+//! [`Stamps`] lets a COMMIT return at once when another request's sync came after the last write.
 //! [`InFlight`] lets compaction know that a segment holds nothing that the index has not seen.
 //!
 //! INVARIANT: a stamp at or below `synced` belongs to a record that is on stable storage.

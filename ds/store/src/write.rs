@@ -4,8 +4,8 @@
 //! into the index under the lock again. FENCE waits for what was admitted, so an admitted WRITE
 //! always completes.
 //!
-//! INVARIANT: a record that reached the journal reaches the index, even if whoever asked for it has
-//! gone away.
+//! INVARIANT: a record that reached the journal reaches the index, even if the request that made it
+//! was dropped.
 //! Spec: docs/formats/journal.md §4.
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Store {
         Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
     }
 
-    /// Whether a request at this epoch may be served: for whoever does something before it is
+    /// Whether a request at this epoch may be served: for a caller that does something before it is
     /// admitted.
     ///
     /// # Errors
@@ -101,8 +101,8 @@ impl Store {
         }
     }
 
-    /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than
-    /// what is there does not show, whatever comes first.
+    /// Takes in a WRITE that the extent's primary has given its place, `sequence`. What is older
+    /// than what is there does not show, whatever comes first.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -159,7 +159,7 @@ impl Ticket {
         self.admitted.act.sequence
     }
 
-    /// The sequence of the image that it would lie above, if nobody was told yet that something
+    /// The sequence of the image that it would lie above, if it was not told yet that something
     /// does: see [`Store::thawed`]. A WRITE that came before the image did lies above it too, and
     /// says nothing here.
     #[must_use]
@@ -303,8 +303,8 @@ impl Admitted {
         // Before the index gets an entry: a refused WRITE leaves none.
         room.inner.check_forgotten(extent, epoch)?;
         let known = shard.entry(extent).or_default();
-        // A client's handle is good until it is fenced; a home that knows less than we do is no
-        // home any more.
+        // A client's handle is good until it is fenced; a primary that knows less than we do is no
+        // primary any more.
         let least = if told.is_some() { known.epoch } else { known.fence_epoch };
         if epoch < least {
             return Err(ChangeError::Stale { known: least });
@@ -315,7 +315,7 @@ impl Admitted {
         let epoch = known.epoch.max(epoch);
         known.epoch = epoch;
         let sequence = told.unwrap_or(known.sequence + 1);
-        known.is_backup = told.is_some();
+        known.is_replica = told.is_some();
         known.sequence = known.sequence.max(sequence);
         let generation = known.generation;
         known.writers[generation] += 1;
@@ -368,7 +368,7 @@ impl Landing {
     async fn land(mut self) -> Result<(), ChangeError> {
         let (_, appended) = self.work.as_mut().expect("it is only taken below");
         let outcome = appended.await;
-        let (admitted, _) = self.work.take().expect("nobody else takes it");
+        let (admitted, _) = self.work.take().expect("it is only taken here");
         finish(&admitted, self.durability, outcome)
     }
 }
@@ -377,7 +377,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         let Some((admitted, appended)) = self.work.take() else { return };
         let durability = self.durability;
-        // Without a runtime the process is ending, and nobody will read the index again.
+        // Without a runtime the process is ending, and the index is not read again.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { finish(&admitted, durability, appended.await) });
         }

@@ -306,7 +306,7 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
             core.shown.with(image, |entry| entry.said = Some(epoch));
             core.shown.wait_is_over(sealing);
             // What comes above it may be sealed again.
-            core.store.put_off(sealing.extent, 0);
+            core.store.defer_sealing(sealing.extent, 0);
             // Where nothing of it shows it is not used, and not to be asked about all the time.
             match core.store.is_image_used(sealing.extent, image).await {
                 Ok(true) => 0,
@@ -318,7 +318,7 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
         Err(NotUsed::Outdated) => {
             // It never will be: the extent may be sealed again.
             core.shown.wait_is_over(sealing);
-            core.store.put_off(sealing.extent, 0);
+            core.store.defer_sealing(sealing.extent, 0);
             SHOW_PERIOD_MS
         }
     }
@@ -327,7 +327,7 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
 /// An image that waited for its group waits no more: its extent may be sealed again.
 fn ended(core: &Core, question: &Question) {
     if let Some(sealing) = question.sealing.filter(|sealing| core.shown.wait_is_over(sealing)) {
-        core.store.put_off(sealing.extent, 0);
+        core.store.defer_sealing(sealing.extent, 0);
     }
 }
 
