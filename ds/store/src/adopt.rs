@@ -82,6 +82,7 @@ fn place(known: &mut Extent, epoch: Epoch, sequence: u64) -> Result<Option<u64>,
     if SEQUENCE_END <= free + 2 {
         return Err(ChangeError::NoSpace);
     }
+    assert!(known.sequence < free && sequence <= free, "an adoption is above all that is here");
     known.sequence = free + 1;
     known.is_replica = false;
     Ok(Some(free))
@@ -95,5 +96,7 @@ fn acts(place: &Place, image: &ImageRef) -> [Act; 2] {
     let (after, offset) = if keep_bytes < content { (sequence + 1, keep_bytes) } else { (0, EXTENT_BYTES) };
     let base = Act { kind: Kind::Image, extent, epoch, sequence, offset: content, length: rest(content) };
     let cut = Act { kind: Kind::Cut, extent, epoch, sequence: after, offset, length: rest(offset) };
+    assert!(base.sequence < cut.sequence || cut.says_nothing(), "the CUT is above the IMAGE");
+    assert!(cut.fences() || cut.length != 0, "a CUT that says nothing fences");
     [base, cut]
 }

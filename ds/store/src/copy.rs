@@ -157,10 +157,12 @@ impl Store {
             // Taken with the turn: a WRITE that comes while older ones are waited for has its place
             // above.
             let turn = Controlled::turn(&inner, extent, Epoch::default(), false, |known| {
-                let free = known.sequence.max(floor) + 1;
-                if SEQUENCE_END <= free + 3 {
+                // A replica told the floor: it may be any number.
+                let free = known.sequence.max(floor).saturating_add(1);
+                if SEQUENCE_END <= free.saturating_add(3) {
                     return Err(ChangeError::NoSpace);
                 }
+                assert!(known.sequence < free && floor < free, "free ones are above all");
                 known.sequence = free + 2;
                 known.is_replica = false;
                 Ok(free)
@@ -211,6 +213,7 @@ impl Store {
                 cut.into_iter().chain([image_run(free, image)]).collect()
             }
         };
+        assert!(!beneath.is_empty(), "whatever a copy holds is hidden");
         Ok(Overlay { above, beneath })
     }
 
@@ -292,6 +295,8 @@ pub(crate) fn joined(pieces: &Pieces, sequence: u64, counts: impl Fn(&Source) ->
             at += step;
         }
     }
+    debug_assert!(runs.iter().all(|run| 0 < run.length && run.length <= most), "a run is a record");
+    debug_assert!(runs.is_sorted_by(|run, next| run.offset + run.length <= next.offset), "they go up");
     runs
 }
 

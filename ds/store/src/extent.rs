@@ -153,6 +153,7 @@ impl Extent {
             self.cut_epoch = act.epoch;
             self.move_cut(segment, shifts);
         }
+        self.check_numbers();
         if act.says_nothing() {
             return;
         }
@@ -187,6 +188,14 @@ impl Extent {
         if self.pieces.image_bytes() == 0 {
             self.move_base(None, shifts);
         }
+        assert_eq!(self.base.is_some(), 0 < self.pieces.image_bytes(), "a base shows");
+    }
+
+    fn check_numbers(&self) {
+        assert!(self.fence_epoch <= self.epoch, "no fence is above the epoch");
+        assert!(self.cut_epoch <= self.epoch, "no cut is above the epoch");
+        assert!(self.newest <= self.sequence, "no record has a sequence that was not given");
+        assert!(self.epoch_at.is_some_and(|(epoch, _)| epoch <= self.epoch), "it is said");
     }
 
     /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of
@@ -325,6 +334,8 @@ impl Extent {
             self.cut_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
         }
+        debug_assert!(self.kept_at().all(|kept| kept != segment), "no number is lost");
+        debug_assert!(self.pieces.of_segment(segment).is_empty(), "no byte is lost");
         match (self.tombstone && self.is_idle() && self.records == 0, cut_lost) {
             (true, _) => Lost::Everything,
             (false, true) => Lost::CutEpoch,

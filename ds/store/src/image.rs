@@ -55,6 +55,7 @@ impl Store {
                 let mut shard = inner.index.shard(extent);
                 let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
                 known.sequence = known.sequence.max(sequence);
+                assert!(epoch <= known.epoch, "the turn has raised the epoch");
                 let (epoch, offset) = (known.epoch, image.content_bytes);
                 let act =
                     Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset };

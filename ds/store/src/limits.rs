@@ -99,4 +99,10 @@ const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's
 // half by their weight (72 bytes of 128): only where less counts as worth it can a copy not be
 // copied again for its own sake.
 const _: () = assert!(2 < REST_LIVE_PARTS, "what was just copied is not worth copying");
+const _: () = assert!(REST_GAIN_BYTES_MIN < SMALL_SEGMENT_BYTES, "a small segment may be worth it");
+const _: () = assert!(IMAGE_READ_BYTES_MAX.is_multiple_of(IMAGE_FRAME_BYTES), "of whole frames");
+const _: () = assert!(CHECK_BYTES_MAX as usize <= WRITE_BYTES_MAX, "what is restored is a record");
+const _: () = assert!(SEGMENTS_MIN / 8 + 4 < SEGMENTS_MIN, "beside the reserve there is room");
+const _: () = assert!((WRITE_BYTES_MAX as u64) < SEGMENT_BYTES_DEFAULT, "a record fits a segment");
+const _: () = assert!(READS_IN_FLIGHT_MAX <= READ_PIECES_MAX, "a read has a piece for each read");
 const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

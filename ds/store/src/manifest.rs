@@ -60,6 +60,7 @@ impl Manifest {
         bytes.extend_from_slice(&[0; 4]);
         self.segments.iter().for_each(|segment| bytes.extend_from_slice(&segment.to_be_bytes()));
         bytes.extend_from_slice(&crc32c(&bytes).to_be_bytes());
+        debug_assert_eq!(Self::decode(&bytes, uuid).as_ref(), Some(self), "a manifest reads back");
         bytes
     }
 

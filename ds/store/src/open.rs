@@ -114,6 +114,8 @@ pub(crate) fn found_now(
     let segments = there.into_iter().take(SEGMENTS_LISTED_MAX).collect();
     let found = before.floor.max(durable_end);
     let least = before.unjudged.map_or(found, |least| least.min(found));
+    assert!(least <= found, "what is to be judged is the least that was found");
+    assert!(before.unjudged.is_none_or(|before| least <= before), "to start again proves nothing");
     Ok(Manifest { floor: before.floor, unjudged: Some(least), segments })
 }
 

@@ -32,6 +32,7 @@ impl Rest {
             self.appended = appended;
             self.since_ms = now_ms;
         }
+        assert!(self.since_ms <= now_ms, "the clock never goes back");
         self.since_ms + JOURNAL_REST_MS <= now_ms
     }
 

@@ -60,6 +60,7 @@ impl Store {
                 }
             }
         });
+        assert!(best.len() <= max, "no more extents than were asked for");
         best.into_sorted_vec()
     }
 
@@ -85,6 +86,7 @@ impl Ripe {
         if journal_bytes == 0 && pieces.image_bytes() == image_bytes {
             return None;
         }
+        assert!(pieces.image_bytes() <= image_bytes, "no more of an image shows than it has");
         let end_bytes = pieces.end();
         let gone = image_bytes - pieces.image_bytes();
         let behind = if image_bytes == 0 { 0 } else { end_bytes.saturating_sub(image_bytes) };

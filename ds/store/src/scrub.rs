@@ -83,6 +83,7 @@ impl Store {
                 lowest.pop();
             }
         });
+        assert!(lowest.len() <= CHECK_EXTENTS_MAX, "no more extents than are named at a time");
         lowest.into_sorted_vec()
     }
 
@@ -97,6 +98,8 @@ impl Store {
             self.check_image_record(extent, &mut checked).await;
         }
         let (places, next) = self.places(extent, from);
+        assert!(places.len() <= CHECK_PIECES_MAX, "a look has its bounds");
+        assert!(next.is_none_or(|next| from < next), "each look comes nearer to the end");
         checked.next = next;
         for place in places {
             checked.bytes += u64::from(place.run.length);

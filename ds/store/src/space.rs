@@ -87,6 +87,8 @@ pub(crate) enum Choice {
 /// Decides. `journal_bytes` is what all files of the journal take.
 #[must_use]
 pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) -> Choice {
+    assert!(room.live_bytes_max() <= room.pressed_bytes(), "room can be made before it must");
+    assert!(room.pressed_bytes() <= room.full_bytes(), "compaction begins before WRITEs wait");
     // Shares are compared as fractions of 2^16 of the segment's own size.
     let share = |one: &SegmentUse| (one.live_bytes << 16) / one.bytes.max(1);
     let free = segments.iter().filter(|one| one.sealed && !one.stuck);

@@ -30,6 +30,7 @@ impl Store {
             tracing::error!(name, "a superblock was bad or gone: it is rewritten");
             bad += 1;
         }
+        assert!(bad <= NAMES.len() as u64, "no more are bad than there are");
         Ok(bad)
     }
 

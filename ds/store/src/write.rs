@@ -276,7 +276,8 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.inner.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let before = self.inner.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        assert!(self.bytes <= before, "room that is given back was taken");
     }
 }
 
@@ -317,6 +318,8 @@ impl Admitted {
         let sequence = told.unwrap_or(known.sequence + 1);
         known.is_replica = told.is_some();
         known.sequence = known.sequence.max(sequence);
+        assert!(known.fence_epoch <= epoch, "a WRITE is admitted above the fence");
+        assert!(sequence <= known.sequence, "a place that was given is not given again");
         let generation = known.generation;
         known.writers[generation] += 1;
         let frozen = known.base.as_ref().filter(|base| !base.thawed);
@@ -333,6 +336,7 @@ impl Admitted {
         let (now_unix_ns, now_ms) = (inner.env.clock.wall_ns(), inner.env.clock.monotonic_ms());
         let mut shard = inner.index.shard(self.act.extent);
         let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        assert!(0 < known.writers[self.generation], "a WRITE is counted until it has landed");
         inner.index.apply(known, &self.act, at);
         known.mtime_unix_ns = known.mtime_unix_ns.max(now_unix_ns);
         known.changed_ms = known.changed_ms.max(now_ms);
@@ -349,6 +353,7 @@ impl Drop for Admitted {
         let inner = &self.room.inner;
         let mut shard = inner.index.shard(self.act.extent);
         let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        assert!(0 < known.writers[self.generation], "a WRITE was counted when it was admitted");
         known.writers[self.generation] -= 1;
         if known.writers[self.generation] == 0 {
             known.wake();
@@ -389,7 +394,8 @@ fn finish(
     durability: Durability,
     outcome: Result<Vec<Location>, AppendError>,
 ) -> Result<(), ChangeError> {
-    let at = *outcome?.first().expect("one record, one location");
-    admitted.land(at, durability);
+    let places = outcome?;
+    assert_eq!(places.len(), 1, "one record, one place");
+    admitted.land(places[0], durability);
     Ok(())
 }
