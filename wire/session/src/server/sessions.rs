@@ -71,7 +71,8 @@ pub struct Admitted {
 /// Why a session is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The client has as many as it may have. No one's fault: the replicated state ends its oldest.
+    /// The client has as many as it may have. Neither is at fault: the replicated state ends its
+    /// oldest.
     #[error("no room for another session")]
     Full,
     /// The record is none that this program makes.
