@@ -73,7 +73,7 @@ pub enum LayoutError {
     /// yet.
     #[error("layout stateid is old")]
     OldStateid,
-    /// A recall is unanswered (RECALLCONFLICT). No one's fault: the client gives back and asks
+    /// A recall is unanswered (RECALLCONFLICT). Neither is at fault: the client gives back and asks
     /// again.
     #[error("layout is being recalled")]
     Recalled,
