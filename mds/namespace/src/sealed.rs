@@ -164,12 +164,10 @@ fn decode_image(entry: &[u8; IMAGE_BYTES]) -> ExtentImage {
 /// The value of an image's place.
 #[must_use]
 pub fn encode_place(place: Place) -> [u8; PLACE_BYTES] {
-    assert!(place.also != Some(place.group), "the two groups of an image differ");
     let mut out = [0; PLACE_BYTES];
     out[0] = VERSION;
     put_u64(&mut out, 8, place.group.0);
     put_u64(&mut out, 16, place.also.map_or(0, |also| also.0));
-    debug_assert_eq!(decode_place(&out), Ok(place), "a place reads back as it was");
     out
 }
 

@@ -161,7 +161,10 @@ fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -
 }
 
 fn put_place(txn: &mut dyn Txn, image: ImageId, place: Place) -> Result<(), FsError> {
-    Ok(txn.put(&keys::image(image), &sealed::encode_place(place))?)
+    assert!(place.also != Some(place.group), "the two groups of an image differ");
+    let value = sealed::encode_place(place);
+    debug_assert_eq!(sealed::decode_place(&value), Ok(place), "a place reads back as it was");
+    Ok(txn.put(&keys::image(image), &value)?)
 }
 
 /// The primary of an extent reports that primary and replicas use an image: older ones are dead.
