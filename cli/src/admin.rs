@@ -34,9 +34,9 @@ use crate::output::{bytes, print};
 /// # Errors
 /// If the server cannot be reached, or answers something else; if it is refused; if the cluster is
 /// not healthy.
-pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
+pub(crate) async fn run_command(admin: Admin) -> anyhow::Result<()> {
     match &admin.what {
-        AdminCommand::Status(asked) => status::run(&admin, asked).await,
+        AdminCommand::Status(asked) => status::print_status(&admin, asked).await,
         AdminCommand::Health => health(&admin),
         AdminCommand::Exports { what: None | Some(AdminExports::List) } => {
             let exports: Vec<ExportLine> = get::json(admin.at, "/exports")?;
@@ -61,14 +61,14 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Ds(AdminDs::Drain { id }) => act::drain(&admin, *id, true).await,
         AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await,
         AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await,
-        AdminCommand::Mds(AdminMds::Readmit { id }) => readmit::run(&admin, *id).await,
+        AdminCommand::Mds(AdminMds::Readmit { id }) => readmit::readmit_server(&admin, *id).await,
         AdminCommand::Key(AdminKey::Derive { role, name, out }) => {
-            key::run(&admin, *role, name.as_deref(), out)
+            key::write_key(&admin, *role, name.as_deref(), out)
         }
         AdminCommand::Key(AdminKey::Show) => key::show(&admin),
-        AdminCommand::Key(AdminKey::Rotate(AdminRotate::Handles)) => rotate::run(&admin).await,
+        AdminCommand::Key(AdminKey::Rotate(AdminRotate::Handles)) => rotate::rotate_handles(&admin).await,
         AdminCommand::Key(AdminKey::Rotate(AdminRotate::Cluster { step })) => {
-            rotate_cluster::run(&admin, *step)
+            rotate_cluster::rotate_cluster_key(&admin, *step)
         }
         AdminCommand::Rebalance { dry_run } => rebalance(&admin, *dry_run).await,
         AdminCommand::Verify { path } => {

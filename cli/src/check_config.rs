@@ -22,14 +22,14 @@ struct Checked<'a> {
 ///
 /// # Errors
 /// If there are any, after they were printed; if the file cannot be read.
-pub(crate) fn run(check: &CheckConfig) -> anyhow::Result<()> {
+pub(crate) fn check_file(check: &CheckConfig) -> anyhow::Result<()> {
     let file = check.file.display().to_string();
     let bytes = std::fs::metadata(&check.file).with_context(|| format!("{file}: cannot be read"))?.len();
     if FILE_BYTES_MAX < bytes {
         bail!("{file}: {bytes} bytes; a configuration file has {FILE_BYTES_MAX} at most");
     }
     let text = std::fs::read_to_string(&check.file).with_context(|| format!("{file}: cannot be read"))?;
-    let faults = faults::of(&text);
+    let faults = faults::find_faults(&text);
     if check.json {
         let checked = Checked { file: file.clone(), ok: faults.is_empty(), faults: &faults };
         print(json::document("check-config", &checked)?)?;

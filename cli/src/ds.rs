@@ -19,7 +19,7 @@ use crate::{directory, key, machine, ports};
 ///
 /// # Errors
 /// If a flag makes no sense, the directory or a port is taken, or the server does not start.
-pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
+pub(crate) async fn run_data_server(ds: Ds) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let wanted = |address, what: &str, flag| Wanted { address, what: what.to_owned(), flag };
     let mut listen = wanted(ds.listen, "NFS", "--listen");

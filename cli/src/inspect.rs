@@ -22,7 +22,7 @@ use sink::Sink;
 ///
 /// # Errors
 /// If there is nothing to read, or something was damaged.
-pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
+pub(crate) fn inspect_files(inspect: &Inspect) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let done = print(inspect, &mut out);
     // What was found before something went wrong is shown all the same.

@@ -39,13 +39,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::start_log(arguments.log.as_deref());
     let result = match arguments.command {
-        Command::Serve(serve) => run(serve::run(serve)),
-        Command::Mds(mds) => run(mds::run(mds)),
+        Command::Serve(serve) => run(serve::run_cluster(serve)),
+        Command::Mds(mds) => run(mds::run_metadata_server(mds)),
         Command::MdsGuard(guard) => service::guard(&guard),
-        Command::Ds(ds) => run(ds::run(ds)),
-        Command::Admin(admin) => run(admin::run(admin)),
-        Command::Inspect(inspect) => inspect::run(&inspect),
-        Command::CheckConfig(check) => check_config::run(&check),
+        Command::Ds(ds) => run(ds::run_data_server(ds)),
+        Command::Admin(admin) => run(admin::run_command(admin)),
+        Command::Inspect(inspect) => inspect::inspect_files(&inspect),
+        Command::CheckConfig(check) => check_config::check_file(&check),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),
     };

@@ -28,7 +28,7 @@ const SEVERAL_SHARDS: &str = "several shards of this kind lose sight of extents 
 ///
 /// # Errors
 /// If a flag makes no sense, the directory or a port is taken, or the server does not start.
-pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
+pub(crate) async fn run_metadata_server(mds: Mds) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
     let mut locked = directory::lock(&mds.dir)?;

@@ -25,7 +25,7 @@ use plan::Plan;
 ///
 /// # Errors
 /// If a flag makes no sense, the directory or a port is taken, or a server does not start.
-pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
+pub(crate) async fn run_cluster(serve: Serve) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let config = serve.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
     if !config.cluster.service_addresses.is_empty() {

@@ -80,8 +80,8 @@ impl DsControl {
         self.call::<KnownEpoch>(Procedure::Fence, &args).await.map(drop)
     }
 
-    /// Forgets an extent's bytes from `keep_bytes` on, on its home and on the backups that `copies`
-    /// names.
+    /// Forgets an extent's bytes from `keep_bytes` on, on its primary and on the replicas that
+    /// `copies` names.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -106,7 +106,7 @@ impl DsControl {
         self.call::<KnownEpoch>(Procedure::Drop, &args).await.map(drop)
     }
 
-    /// As [`fence`](Self::fence), and has a new home show that it can read what it is to serve.
+    /// As [`fence`](Self::fence), and has a new primary show that it can read what it is to serve.
     ///
     /// # Errors
     /// [`ControlError`]; `Refused(Io)` if it cannot.
@@ -129,7 +129,7 @@ impl DsControl {
         }
     }
 
-    /// Has the home of an extent look after its backups.
+    /// Has the primary of an extent look after its replicas.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -179,8 +179,8 @@ impl DsControl {
         self.call_within::<Nothing>(Procedure::Rebuild, &args, REBUILD_MS_MAX).await.map(drop)
     }
 
-    /// Makes it the home of an extent of which only an image is left. The image gets `sequence`, or
-    /// a higher one.
+    /// Makes it the primary of an extent of which only an image is left. The image gets `sequence`,
+    /// or a higher one.
     ///
     /// # Errors
     /// [`ControlError`].

@@ -108,7 +108,7 @@ pub trait Addresses: Send + Sync {
     /// address has gone. Says how many.
     fn end_connections(&self, ip: IpAddr) -> usize;
 
-    /// The process lives, and may keep its addresses for so long. Whoever guards it takes them away
+    /// The process lives, and may keep its addresses for so long. The guard takes them away
     /// afterwards, or when it dies; zero: it has none.
     fn keep(&self, lease_ms: u32);
 }

@@ -1,9 +1,9 @@
 //! Which piece of data moves to which data server, so that each holds its fair share of all: as
 //! much of the bytes as it has of the capacity.
 //!
-//! A decision over numbers, nothing else. Whoever asks brings the servers first, then the pieces,
-//! one [`Holding`] after the other, so nobody holds a list of all pieces. Does not know what a
-//! piece is: an image of a group, or a copy of an extent.
+//! A decision over numbers, nothing else. The caller brings the servers first, then the pieces, one
+//! [`Holding`] after the other, so no list of all pieces is held. Does not know what a piece is: an
+//! image of a group, or a copy of an extent.
 //!
 //! INVARIANT: no move brings a server above its share, and each brings all of them together nearer
 //! to their shares, by its own bytes at least. So it ends, and what was moved once is not moved
@@ -70,7 +70,8 @@ pub struct Balance {
     holders: Vec<Holder>,
     /// The fair share of each, bytes.
     shares: Vec<u64>,
-    /// Who has given something: it gets nothing, though it may be below its share by half a piece.
+    /// The server has given something: it gets nothing, though it may be below its share by half a
+    /// piece.
     gave: Vec<bool>,
 }
 
@@ -93,7 +94,12 @@ impl Balance {
             let share = u128::from(holder.capacity_bytes) * held / capacity;
             u64::try_from(share).unwrap_or(u64::MAX)
         };
-        let shares = holders.iter().map(share).collect();
+        let shares: Vec<u64> = holders.iter().map(share).collect();
+        debug_assert!(holders.is_sorted_by(|one, next| one.id < next.id), "by id, each once");
+        debug_assert!(
+            shares.iter().map(|share| u128::from(*share)).sum::<u128>() <= held,
+            "fair shares give out no more bytes than there are"
+        );
         let gave = vec![false; holders.len()];
         Some(Self { holders, shares, gave })
     }
@@ -120,9 +126,11 @@ impl Balance {
             Some((fullness, at, giver, taker))
         })?;
         let Piece { on, bytes, .. } = holding.pieces[at];
+        assert!(giver != taker, "a move leads to another server");
         self.holders[giver].held_bytes -= bytes;
         self.gave[giver] = true;
         self.holders[taker].held_bytes += bytes;
+        assert!(self.holders[taker].held_bytes <= self.shares[taker], "no move exceeds a share");
         Some(Move { piece: at, from: on, to: self.holders[taker].id, bytes })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! An image is a string of bytes here; what is in it is its own format's business. Members of a
 //! group are coded as they are, shorter ones as if zeros followed. Nothing here reads or writes:
-//! callers bring windows of bytes and take windows of bytes, so nobody holds whole images.
+//! callers bring windows of bytes and take windows of bytes, so whole images are never held.
 //!
 //! INVARIANT: byte `n` of a parity image depends on the same column of 64 bytes of each member, and
 //! on nothing else. So any range of any image can be rebuilt alone, and the size of windows is no

@@ -1,4 +1,5 @@
-//! The epoch of an extent: raised whenever somebody who could touch the extent no longer may.
+//! The epoch of an extent: raised whenever a client or server that could touch the extent no longer
+//! may.
 //!
 //! Spec: none; docs/protocol/control.md (FENCE, CUT, DROP).
 

@@ -28,7 +28,9 @@ impl ExtentId {
     #[must_use]
     pub fn of(ino: u64, offset: u64) -> Option<Self> {
         let index = u32::try_from(offset / EXTENT_BYTES).ok()?;
-        Some(Self { ino, index })
+        let extent = Self { ino, index };
+        debug_assert!(extent.contains(offset, 1), "the extent holds the byte that it was found by");
+        Some(extent)
     }
 
     /// The first byte of the file that is in this extent.
@@ -68,7 +70,7 @@ impl std::fmt::Display for ExtentId {
 
 /// Cuts a range of a file at extent boundaries: (extent, offset in the file, length), ascending.
 ///
-/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: whoever writes checks
+/// Bytes at or behind [`FILE_BYTES_MAX`] are in no extent and in no piece: the writer checks
 /// that first.
 #[must_use]
 pub fn pieces(ino: u64, offset: u64, len: u64) -> Pieces {

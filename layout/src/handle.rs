@@ -1,9 +1,9 @@
 //! The handle that a data server is shown: a capability for one extent, sealed with a MAC.
 //!
-//! Only metadata and data servers hold the key, so nobody can make one up; a data server needs no
-//! lookup to know what its bearer may do. It still has to compare the epoch with the one it knows,
-//! the range with the extent's, and the caller's address with the export's; and once a handle is no
-//! longer fresh, a metadata server must say that its layout is still held.
+//! Only metadata and data servers hold the key, so no client can make one up; a data server needs
+//! no lookup to know what its bearer may do. It still has to compare the epoch with the one it
+//! knows, the range with the extent's, and the caller's address with the export's; and once a
+//! handle is no longer fresh, a metadata server must say that its layout is still held.
 //!
 //! INVARIANT: the same [`DsHandle`] always seals to the same bytes. Linux joins requests by
 //! comparing handles.
@@ -35,7 +35,7 @@ const ISSUED_MASK: u32 = (1 << 24) - 1;
 /// Bits of the second byte.
 mod flag {
     pub(super) const WRITES: u8 = 1;
-    /// The first backup is being filled; the next bit is the second one's.
+    /// The first replica is being filled; the next bit is the second one's.
     pub(super) const FILLING: u8 = 1 << 1;
     pub(super) const READER: u8 = 1 << 3;
     pub(super) const NO_READING: u8 = 1 << 4;
@@ -48,7 +48,7 @@ const _: () = assert!(MAC_BYTES == 12, "the MAC is 96 bits");
 const _: () = assert!(BACKUPS_AT + 4 * BACKUPS_MAX == KEY_AT, "all backups have their place");
 const _: () = assert!(flag::FILLING << BACKUPS_MAX == flag::READER, "each backup has its bit");
 
-/// A backup as a handle names it.
+/// A replica as a handle names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NamedBackup {
     /// Which data server.
@@ -60,7 +60,7 @@ pub struct NamedBackup {
 /// As what a data server is shown a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The extent's home: it has the bytes.
+    /// The extent's primary: it has the bytes.
     Home,
     /// A reader: it reads the extent's image from its group, and only while the extent is at rest.
     Reader,
@@ -125,11 +125,11 @@ pub struct DsHandle {
     /// Size of the file when the handle was made: below it a READ meets a hole, not the end of the
     /// file.
     pub size_hint_bytes: u64,
-    /// As what it is shown. A reader's is for READ, and names no backups.
+    /// As what it is shown. A reader's is for READ, and names no replicas.
     pub role: Role,
-    /// The one data server that may be shown it: the home, or the reader.
+    /// The one data server that may be shown it: the primary, or the reader.
     pub home: DataServerId,
-    /// Where the home keeps further copies; those that are there come first.
+    /// Where the primary keeps further copies; those that are there come first.
     pub backups: [Option<NamedBackup>; BACKUPS_MAX],
 }
 
@@ -270,6 +270,7 @@ fn flags_of(handle: &DsHandle) -> u8 {
             flags |= flag::FILLING << place;
         }
     }
+    assert!(flags & !flag::ALL == 0, "every flag is one that `open` knows");
     flags
 }
 
@@ -325,7 +326,7 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
     if fits(&handle) { Ok(handle) } else { Err(HandleError::Fields) }
 }
 
-/// A reader neither writes nor has backups, and every handle is for something.
+/// A reader neither writes nor has replicas, and every handle is for something.
 fn fits(handle: &DsHandle) -> bool {
     let is_for_nothing =
         !handle.mode.writes() && matches!(handle.holder, Holder::Client { reads: false, .. });
@@ -362,6 +363,7 @@ pub fn device_id(server: DataServerId, generation: u32) -> [u8; 16] {
     let mut id = *b"shoal-ds\0\0\0\0\0\0\0\0";
     id[8..12].copy_from_slice(&generation.to_be_bytes());
     id[12..].copy_from_slice(&server.0.to_be_bytes());
+    debug_assert_eq!(device_of(&id), Some((server, generation)), "an id leads back");
     id
 }
 

@@ -17,8 +17,8 @@ pub const WORKS_ENOUGH: u64 = 2;
 pub const RESERVE_PARTS: u64 = 8;
 /// but no more than this: room for images and parity of four extents, four times over.
 pub const RESERVE_BYTES_MAX: u64 = 16 * EXTENT_BYTES;
-/// Steps into which free space is sorted when a home is chosen. Servers on the same step share in
-/// strict rotation.
+/// Steps into which free space is sorted when a primary is chosen. Servers on the same step share
+/// in strict rotation.
 pub const PLACEMENT_STEPS: u64 = 16;
 /// Bytes of an image's file at most: a full extent that does not shrink, and 1 MiB for what is said
 /// of it. Parity images have as many before what is said of them.

@@ -73,6 +73,7 @@ impl Network {
     /// True if the address lies in the network. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
+        assert!(self.prefix_bits <= bits_max(self.address), "a prefix is within the address");
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(a)) => {
                 let shift = 32 - u32::from(self.prefix_bits);

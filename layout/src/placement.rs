@@ -1,4 +1,4 @@
-//! Which data server becomes the home of a new extent, or one of equal ones its backup.
+//! Which data server becomes the primary of a new extent, or one of equal ones its replica.
 //!
 //! More free space, more extents; equal ones take turns. Does not know what a server is doing, only
 //! whether it is up and how much room it says it has.
@@ -13,7 +13,7 @@
 use crate::data_server::DataServerId;
 use crate::limits::{EXTENT_BYTES, PLACEMENT_STEPS};
 
-/// A data server that may become a home.
+/// A data server that may become a primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Which one.
@@ -24,7 +24,7 @@ pub struct Candidate {
     pub up: bool,
 }
 
-/// Chooses the home of the next extent; `None` if no server that is up has room.
+/// Chooses the primary of the next extent; `None` if no server that is up has room.
 ///
 /// `rotation` is a counter that moves by one with each extent placed. The order of the candidates
 /// does not matter.

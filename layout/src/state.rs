@@ -73,7 +73,7 @@ pub enum LayoutError {
     /// yet.
     #[error("layout stateid is old")]
     OldStateid,
-    /// A recall is unanswered (RECALLCONFLICT). Nobody's fault: the client gives back and asks
+    /// A recall is unanswered (RECALLCONFLICT). Neither is at fault: the client gives back and asks
     /// again.
     #[error("layout is being recalled")]
     Recalled,
@@ -120,6 +120,9 @@ pub fn grant(
         Iomode::Read => next.read = true,
         Iomode::ReadWrite => next.read_write = true,
     }
+    assert!(next.holds(Some(iomode)), "what is granted is out");
+    assert!(next.recall_seqid.is_none(), "nothing is granted during a recall");
+    assert!(record.is_none_or(|record| record.other == next.other), "a layout keeps its identity");
     Ok(next)
 }
 
@@ -160,6 +163,11 @@ pub fn give_back(
     if whole && iomode != Some(Iomode::Read) {
         next.recall_seqid = None;
     }
+    let gained = |before: bool, after: bool| !before && after;
+    assert!(
+        !gained(record.read, next.read) && !gained(record.read_write, next.read_write),
+        "a return adds no part"
+    );
     Ok(Kept::Record(next))
 }
 
@@ -178,6 +186,7 @@ pub fn recall(record: &LayoutRecord, iomode: Option<Iomode>) -> Option<LayoutRec
         return Some(record.clone());
     }
     let seqid = seqid_next(record.seqid);
+    assert!(seqid_after(seqid, record.seqid), "a new recall is ahead of what the client was told");
     Some(LayoutRecord { seqid, recall_seqid: Some(seqid), ..record.clone() })
 }
 
@@ -212,7 +221,9 @@ fn check_seqid(record: &LayoutRecord, seqid: u32) -> Result<(), LayoutError> {
 
 /// The sequence after this one. Zero is left out: it has a meaning of its own on the wire.
 fn seqid_next(seqid: u32) -> u32 {
-    if seqid == u32::MAX { 1 } else { seqid + 1 }
+    let next = if seqid == u32::MAX { 1 } else { seqid + 1 };
+    assert!(next != 0, "zero asks for the current sequence");
+    next
 }
 
 /// Whether `seqid` comes after `than`, on the circle.

@@ -315,7 +315,7 @@ impl Writer {
         if WRITEBACK_BYTES <= active.written - active.writeback.max(active.durable) {
             let from = active.writeback.max(active.durable);
             active.writeback = active.written;
-            // Best effort and nobody waits for it.
+            // Best effort: it is not waited for.
             drop(tokio::spawn(active.segment.file.start_writeback(from, active.written - from)));
         }
         if active.segment.file_bytes / 4 < active.written {
@@ -406,7 +406,7 @@ impl Writer {
         }));
     }
 
-    /// Gives back what was made ready, if nobody needs it now.
+    /// Gives back what was made ready, if it is not needed now.
     fn start_trim(&mut self, item: Item) {
         let is_needed = self.pending.iter().any(|item| !item.records.is_empty());
         if is_needed || 0 < self.shared.config.recycle_max {
@@ -460,7 +460,7 @@ impl Writer {
                 self.pending.push_back(item);
                 continue;
             }
-            // What of a batch was written already is nobody's.
+            // What of a batch was written already belongs to no record.
             for location in &item.locations {
                 self.shared.mark_dead(*location);
             }

@@ -115,7 +115,7 @@ impl Files {
     /// Makes a file for the next segment, from one kept for reuse or a new one.
     ///
     /// A new name is left to the segment's first sync: waiting here for the file system's journal
-    /// would hold up writes that nobody wants durable yet. A file that held another segment is
+    /// would hold up writes that need not be durable yet. A file that held another segment is
     /// different. Were its renaming undone by a crash and its bytes not, the next opening would
     /// give its number out again, and find them.
     pub(crate) async fn make_ready(&self) -> io::Result<Ready> {

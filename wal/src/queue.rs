@@ -22,7 +22,7 @@ pub(crate) enum Want {
     Synced,
     /// As `Synced`, and the segment that takes records is sealed.
     Rolled,
-    /// Nothing: room that was made ready is given back, if nobody needs it by then.
+    /// Nothing: room that was made ready is given back, if it is not needed by then.
     Trimmed,
 }
 

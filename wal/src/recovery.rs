@@ -254,7 +254,7 @@ impl Recovery<'_> {
             self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
         }
         for (one, kept) in keep {
-            // One that lost records gets no footer, and keeps what may be of use to somebody.
+            // One that lost records gets no footer, and keeps what may still be of use.
             if !kept.damaged {
                 clear_behind(one, &kept, !self.config.shows_damaged).await?;
             }

@@ -238,7 +238,7 @@ impl Wal {
 
     /// Gives back room that was made ready for what comes next: the file of the next segment, and
     /// the end of the one that takes records. What is appended next takes room again, before it is
-    /// written. Does nothing if somebody waits to append, or if segments are kept for reuse.
+    /// written. Does nothing if an append waits, or if segments are kept for reuse.
     ///
     /// # Errors
     /// See [`AppendError`].

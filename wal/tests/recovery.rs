@@ -378,7 +378,7 @@ async fn records_missing_before_a_younger_segment_are_damage() {
     assert_eq!(opened.report.corrupt[0].offset, last_of_first.offset);
     assert_eq!(opened.report.corrupt[0].what, Damage::Missing);
     assert_eq!(opened.seen.len(), locations.len() - 1);
-    // Found again next time: nobody has dealt with it.
+    // Found again next time: it was not dealt with.
     drop(opened);
     disk.crash(Crash::Drop);
     assert_eq!(open(&disk, config(64 << 10)).await.report.corrupt.len(), 1);

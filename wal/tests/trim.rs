@@ -1,5 +1,5 @@
-//! Room that was made ready is given back when nobody appends, and taken again: on a disk in memory
-//! that counts it.
+//! Room that was made ready is given back when nothing is appended, and taken again: on a disk in
+//! memory that counts it.
 #![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
 
 use std::io;
@@ -87,7 +87,7 @@ async fn room_goes_and_comes_back() {
     assert!(wal.disk_bytes() <= 4_800_000 + FRAME, "{}", wal.disk_bytes());
 }
 
-/// What was given back may be somebody else's by the time it is wanted again: that refuses appends,
+/// What was given back may be another file's by the time it is wanted again: that refuses appends,
 /// it does not end the log.
 #[tokio::test]
 async fn room_that_is_gone_is_no_failure() {

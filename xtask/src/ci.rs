@@ -90,8 +90,8 @@ impl Step {
         match self {
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Tidy => tidy::Tidy::default().run().map(nothing_counted),
-            Self::Deps => deps::run().map(nothing_counted),
-            Self::Deny => deny::run().map(nothing_counted),
+            Self::Deps => deps::check_walls().map(nothing_counted),
+            Self::Deny => deny::check_dependencies().map(nothing_counted),
             Self::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
             }
@@ -120,7 +120,7 @@ fn nothing_counted((): ()) -> Outcome {
 fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
     cargo.args(arguments).envs(variables.iter().copied()).current_dir(process::workspace());
-    process::run(&mut cargo).map(nothing_counted)
+    process::run_command(&mut cargo).map(nothing_counted)
 }
 
 fn lab_smoke() -> Result<Outcome> {

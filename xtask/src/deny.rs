@@ -68,9 +68,9 @@ impl Deny {
     pub(crate) fn run(&self) -> Result<()> {
         if self.install {
             let words = ["install", "cargo-deny", "--locked", "--version", CARGO_DENY];
-            process::run(&mut process::command("cargo", words))?;
+            process::run_command(&mut process::command("cargo", words))?;
         }
-        run()
+        check_dependencies()
     }
 }
 
@@ -78,7 +78,7 @@ impl Deny {
 ///
 /// # Errors
 /// As [`Deny::run`].
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn check_dependencies() -> Result<()> {
     own_check()?;
     let Some(program) = cargo_deny() else {
         println!(
@@ -96,7 +96,7 @@ pub(crate) fn run() -> Result<()> {
     let check = |what: &[&str]| {
         let mut command = Command::new(&program);
         command.current_dir(process::workspace()).args(["--offline", "check"]).args(what);
-        process::run(&mut command)
+        process::run_command(&mut command)
     };
     check(&["licenses", "bans", "sources"])?;
     if has_advisories() {

@@ -67,7 +67,7 @@ struct Dependency {
 ///
 /// # Errors
 /// When one is broken, or a crate has no row; the error names every edge.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn check_walls() -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(process::workspace());
     let metadata: Metadata = serde_json::from_str(&process::output(&mut cargo)?).context("cargo metadata")?;

@@ -75,7 +75,7 @@ impl Faults {
         let test = suite.test();
         let words = ["test", "--quiet", "--release", "--package", "ds-server", "--test", test];
         let build = ["--no-run"];
-        process::run(&mut process::command("cargo", words.iter().chain(&build)))?;
+        process::run_command(&mut process::command("cargo", words.iter().chain(&build)))?;
         let started = Instant::now();
         let run = ["--", "--nocapture", "--test-threads", "1", test];
         let mut cargo = process::command("cargo", words.iter().chain(&run));

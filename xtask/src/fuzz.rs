@@ -134,7 +134,7 @@ impl Place {
         cargo.args(["build", "--release", "--package", "conformance-fuzz", "--bin", "fuzz"]);
         cargo.args(["--features", "libfuzzer", "--target", &self.triple, "--target-dir"]).arg(&self.work);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", COVERAGE_FLAGS.join("\x1f")).envs(PROFILE);
-        process::run(cargo.current_dir(&self.root))?;
+        process::run_command(cargo.current_dir(&self.root))?;
         Ok(self.work.join(&self.triple).join("release/fuzz"))
     }
 

@@ -61,7 +61,7 @@ pub(crate) enum GuestOp {
     Hold { dir: PathBuf, ready: PathBuf, stop: PathBuf },
     /// Tries to get the locks of `hold` until STOP exists; fails if it gets one.
     Contend { dir: PathBuf, stop: PathBuf },
-    /// Gets the locks of `hold`, which has let go of them.
+    /// Gets the locks of `hold`, which has released them.
     Obtain { dir: PathBuf },
     /// Writes FILE over, block by block in order, again and again, until the file STOP exists.
     Overwrite { file: PathBuf, stop: PathBuf },
@@ -106,7 +106,7 @@ impl GuestOp {
             Self::Direct { file } => direct::exercise(&file),
             Self::Fsx(fsx) => fsx.run(),
             Self::Mapping { file } => mapping::exercise(&file),
-            Self::Look { dir } => look::look(&dir),
+            Self::Look { dir } => look::watch_folder(&dir),
             Self::Lock(lock) => lock.hold(),
             Self::Gaps { dir, stop } => steady::gaps(&dir, &stop),
             Self::Hold { dir, ready, stop } => steady::hold(&dir, &ready, &stop),

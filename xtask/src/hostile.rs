@@ -39,7 +39,7 @@ impl Hostile {
     /// When something cannot be built.
     fn play(&self) -> Result<(ExitStatus, Vec<String>)> {
         let words = ["build", "--quiet", "--package", "conformance-hostile"];
-        process::run(process::command("cargo", words).current_dir(process::workspace()))?;
+        process::run_command(process::command("cargo", words).current_dir(process::workspace()))?;
         let mut arguments = self.options.clone();
         let is_told = |names: &[&str]| {
             let is_one = |option: &String| names.contains(&option.split('=').next().unwrap_or(option));
@@ -62,7 +62,7 @@ impl Hostile {
 /// When something cannot be built, or the run says nothing.
 pub(crate) fn quick() -> Result<(u64, u64)> {
     let words = ["build", "--quiet", "--package", "shoal"];
-    process::run(process::command("cargo", words).current_dir(process::workspace()))?;
+    process::run_command(process::command("cargo", words).current_dir(process::workspace()))?;
     let program = built("shoal").display().to_string();
     let run = Hostile { options: vec!["--quick".to_owned(), "--program".to_owned(), program] };
     let (status, lines) = run.play()?;

@@ -98,11 +98,11 @@ fn main() {
 fn act() -> Result<()> {
     match Arguments::parse().act {
         Act::Up(up) => up.run(),
-        Act::Test { more } => test_run::run(&more),
+        Act::Test { more } => test_run::run_tests(&more),
         Act::Ci(ci) => ci.run(),
         Act::Tidy(tidy) => tidy.run(),
         Act::House(house) => house.run(),
-        Act::Deps => deps::run(),
+        Act::Deps => deps::check_walls(),
         Act::Deny(deny) => deny.run(),
         Act::Tools(tools) => tools.run(),
         Act::Fuzz(fuzz) => fuzz.run(),

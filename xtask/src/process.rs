@@ -20,7 +20,7 @@ pub(crate) fn command<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterat
 ///
 /// # Errors
 /// When it cannot be started or does not exit with 0.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
     if !status.success() {
         bail!("{command:?}: {status}");

@@ -68,7 +68,7 @@ impl Sim {
         let code = code();
         let simulator = build(if self.engine_invariants { "sim-engine" } else { "sim" })?;
         if let Some(seed) = self.seed {
-            return process::run(&mut self.command(&simulator, seed));
+            return process::run_command(&mut self.command(&simulator, seed));
         }
         // Held open: it stays the same program though another build puts another one in its place.
         let file = std::fs::File::open(&simulator).with_context(|| simulator.display().to_string())?;
@@ -83,7 +83,7 @@ impl Sim {
             let mut command = self.command(&simulator, seed);
             player::play(&mut command, seed, Duration::from_secs(RUN_SECONDS_MAX), &self.again(seed))
         };
-        let sum = series::run(from..to, &held, jobs, ledger.as_mut(), play, |text| println!("{text}"));
+        let sum = series::play_seeds(from..to, &held, jobs, ledger.as_mut(), play, |text| println!("{text}"));
         println!("{}", sum.word(started.elapsed().as_secs_f64(), 0, jobs));
         let before = ledger.as_ref().map(Ledger::sums).unwrap_or_default();
         println!(
@@ -149,7 +149,7 @@ fn code() -> String {
     let git = |words: &[&str]| process::output(process::command("git", words).current_dir(&root));
     let (Ok(commit), Ok(changes)) = (git(&["rev-parse", "--short=12", "HEAD"]), git(&["diff", "HEAD"]))
     else {
-        // Without git nobody knows what it is: nothing is the same.
+        // Without git it is not known what it is: nothing is the same.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         return format!("unknown+{:x}", now.as_nanos());
     };
@@ -170,7 +170,7 @@ fn build(profile: &str) -> Result<PathBuf> {
     let root = process::workspace();
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--profile", profile, "--package", "conformance-sim", "--bin", "sim"]);
-    process::run(cargo.current_dir(&root))?;
+    process::run_command(cargo.current_dir(&root))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(target.join(profile).join("sim"))
 }

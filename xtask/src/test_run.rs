@@ -17,7 +17,7 @@ pub(crate) struct Count {
 ///
 /// # Errors
 /// When one fails; the count comes first, as the last line of the output.
-pub(crate) fn run(more: &[String]) -> Result<()> {
+pub(crate) fn run_tests(more: &[String]) -> Result<()> {
     let (count, well) = counted(more)?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if !well {

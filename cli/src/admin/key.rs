@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::keyring::{Accepted, Ring};
@@ -17,12 +17,12 @@ use crate::{json, key};
 ///
 /// # Errors
 /// If the cluster key cannot be read or is not the whole one, or the file cannot be made.
-pub(super) fn run(admin: &Admin, role: KeyRole, name: Option<&str>, out: &Path) -> anyhow::Result<()> {
+pub(super) fn write_key(admin: &Admin, role: KeyRole, name: Option<&str>, out: &Path) -> Result<()> {
     let words = derive(&admin.cluster_key, role, name, out)?;
     heed(admin, "admin.key.derive", &Done { done: true, words: &words, version: None, routes: None })
 }
 
-fn derive(cluster_key: &Path, role: KeyRole, name: Option<&str>, out: &Path) -> anyhow::Result<String> {
+fn derive(cluster_key: &Path, role: KeyRole, name: Option<&str>, out: &Path) -> Result<String> {
     let whole =
         key::load_whole(cluster_key).context("--cluster-key FILE names the key that the servers use")?;
     let write = |derive: &dyn Fn(&ClusterKey) -> Option<ClusterKey>| {
@@ -94,7 +94,7 @@ impl KeyFile {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(super) fn show(admin: &Admin) -> anyhow::Result<()> {
+pub(super) fn show(admin: &Admin) -> Result<()> {
     let file = KeyFile::of(&key::load(&admin.cluster_key)?);
     if admin.json { print(json::document("admin.key.show", &file)?) } else { print(file.words()) }
 }

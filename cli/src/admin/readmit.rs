@@ -22,7 +22,7 @@ type Heard = Cell<Option<(u64, u64)>>;
 ///
 /// # Errors
 /// If no metadata server answers, or one refuses: in words.
-pub(super) async fn run(admin: &Admin, number: u64) -> anyhow::Result<()> {
+pub(super) async fn readmit_server(admin: &Admin, number: u64) -> anyhow::Result<()> {
     let (control, clock, heard) = (control(admin)?, OsClock::new(), Heard::default());
     let followed = follow(&clock, async || control.readmit(number).await.map(|told| step(told, &heard)));
     let error = match waiting(&clock, || progress(number, heard.get()), followed).await {

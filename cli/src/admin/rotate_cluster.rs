@@ -21,7 +21,7 @@ use crate::key;
 /// # Errors
 /// If the file is not in the state before the step, is not one with the whole key, or cannot be
 /// written.
-pub(super) fn run(admin: &Admin, step: KeyStep) -> anyhow::Result<()> {
+pub(super) fn rotate_cluster_key(admin: &Admin, step: KeyStep) -> anyhow::Result<()> {
     let words = take(&admin.cluster_key, step, &OsEntropy)?;
     heed(admin, "admin.key.rotate.cluster", &Done { done: true, words: &words, version: None, routes: None })
 }

@@ -24,7 +24,7 @@ const KIND: &str = "admin.status";
 /// # Errors
 /// If the server cannot be reached, or the leader not be asked. While it is watched that is
 /// printed, and asked again.
-pub(super) async fn run(admin: &Admin, asked: &AdminStatus) -> anyhow::Result<()> {
+pub(super) async fn print_status(admin: &Admin, asked: &AdminStatus) -> anyhow::Result<()> {
     let path = if asked.own { "/status/own" } else { "/status" };
     let Some(seconds) = asked.watch else {
         let status: Status = get::json(admin.at, path)?;

@@ -32,7 +32,7 @@ struct Faults<'a> {
 }
 
 /// All faults of a file, in the order of its lines.
-pub(crate) fn of(text: &str) -> Vec<Fault> {
+pub(crate) fn find_faults(text: &str) -> Vec<Fault> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut faults = Faults { text, all: Vec::new() };
     for error in errors {
@@ -219,7 +219,8 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(usize, String)> {
-        of(text).into_iter().map(|fault| (fault.line.unwrap_or(0), fault.message)).collect()
+        let pair = |fault: Fault| (fault.line.unwrap_or(0), fault.message);
+        find_faults(text).into_iter().map(pair).collect()
     }
 
     #[test]

@@ -59,7 +59,7 @@ const DATA_NODES_FAULTS: usize = 3;
 const DATA_NODES_SEAL: usize = 6;
 /// Clients' lease: short, so that runs see it run out.
 pub(crate) const LEASE_MS: u64 = 12_000;
-/// What clients hold beyond their leases is kept for so long, if nobody wants it.
+/// What clients hold beyond their leases is kept for so long, if no other client wants it.
 const COURTESY_MS: u64 = 6_000;
 /// A shard hibernates soon, so that runs see it asleep.
 const HIBERNATE_MS: u64 = 2_000;
@@ -183,7 +183,7 @@ impl Cluster {
         }
     }
 
-    /// The operator asks whoever leads to take a node in again, and how far it is.
+    /// The operator asks the leader to take a node in again, and how far it is.
     fn ask_to_readmit(&mut self) {
         let now_ns = self.world.now_ns();
         let Some(readmitting) = &mut self.readmitting else { return };
@@ -381,7 +381,7 @@ impl Cluster {
             return;
         }
         let Some(process) = &mut known.process else { return };
-        turn::begin(now_ns, node);
+        turn::set_running(now_ns, node);
         process.run(known.clock.monotonic_ns());
         let failed = match &known.serves {
             Serves::Metadata { slot, .. } => failure(slot),
@@ -472,7 +472,7 @@ impl Cluster {
         stores.collect()
     }
 
-    /// How the servers are, for whoever reads a failure.
+    /// How the servers are, for the reader of a failure.
     pub(crate) fn describe(&self) -> String {
         let lines = self.nodes.iter().enumerate().map(|(node, known)| {
             let state = match &known.serves {

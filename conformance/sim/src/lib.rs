@@ -31,7 +31,7 @@ mod world;
 
 use std::net::SocketAddr;
 
-pub use run::{Arguments, Outcome, run, trace};
+pub use run::{Arguments, Outcome, run_seed, trace};
 
 /// An address of a node.
 pub(crate) fn address(node: usize, port: u16) -> SocketAddr {

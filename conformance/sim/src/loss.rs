@@ -42,11 +42,11 @@ fn is_kept(
 ) -> bool {
     let backups = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);
     let stays = std::iter::once(record.home).chain(backups).any(|server| !gone.contains(&server));
-    // A home that is lost now may have shown just before what it had: then former servers are to
+    // A primary that is lost now may have shown just before what it had: then former servers are to
     // forget what they keep. One that was lost before can show nothing.
     let former = formers(view, record).ok().flatten().filter(|_| lost.contains(&record.home));
     let former = former.is_some_and(|former| former.iter().any(|server| !gone.contains(&server)));
-    // With work pending the log gives the extent to nobody else until the home has done it.
+    // With work pending the log gives the extent to no other server until the primary has done it.
     let rests = record.pending_work.is_none()
         && sealed::images(view, record.extent).is_ok_and(|images| images.at_rest().is_some());
     stays || former || rests

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     // A thread that has asked for nothing yet, so that nothing before it counts.
     let run = std::thread::Builder::new().name("sim".to_owned()).spawn(move || {
         RANDOM.store(arguments.seed, Ordering::Relaxed);
-        conformance_sim::run(&arguments)
+        conformance_sim::run_seed(&arguments)
     });
     match run.map(std::thread::JoinHandle::join) {
         Ok(Ok(Outcome::Held)) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 //! is lost at a time, the others keep what they synced, and what goes wrong ends again.
 
 mod machines;
+mod pending;
 
 use std::io::ErrorKind;
 
@@ -15,53 +16,14 @@ use crate::cluster::Cluster;
 use crate::planted::Planted;
 use crate::record::Record;
 use crate::world::NodeId;
+pub(crate) use pending::Nemesis;
+use pending::{Mend, SECOND_NS};
 
-const SECOND_NS: u64 = 1_000_000_000;
 /// By then a metadata server that is to join has been started.
 const JOIN_NS_MAX: u64 = 120 * SECOND_NS;
 /// For so long a clock goes slowly: by then clients that wait for an answer to what changes
 /// something have asked others.
 const SLOW_NS: u64 = 20 * SECOND_NS;
-
-/// How faults that last come to their end.
-#[derive(Clone, Copy, Debug)]
-enum Mend {
-    Start(NodeId),
-    /// Power is cut behind a disk that fails.
-    Replace(NodeId),
-    Join(NodeId, NodeId),
-    Disk(NodeId),
-    Room(NodeId),
-    Links,
-    Wall(NodeId),
-    FarClock(NodeId),
-    Rate(NodeId, Rate),
-    Resume(NodeId),
-    /// What was copied of a disk is put back.
-    PutBack(NodeId),
-    /// A data server that counts as lost gets an empty disk.
-    Empty(NodeId),
-    /// The same, once it has given up.
-    Judge(NodeId),
-    /// A silent disk answers.
-    Answer(NodeId),
-    /// A data server loses its disk.
-    Lose(NodeId),
-}
-
-/// The source of all trouble.
-pub(crate) struct Nemesis {
-    chance: Chance,
-    nodes: usize,
-    /// Metadata servers; they are the first nodes.
-    metadata: usize,
-    mends: Vec<(u64, Mend)>,
-    next_ns: u64,
-    /// Longest time between two faults.
-    pause_ns_max: u64,
-    /// The data server whose store is old, lost or failing, until it gets an empty disk.
-    spoilt: Option<NodeId>,
-}
 
 impl Nemesis {
     pub(crate) fn new(seed: u64, nodes: usize, cluster: &Cluster, from_ns: u64) -> Self {
@@ -157,23 +119,12 @@ impl Nemesis {
         }
     }
 
-    fn later(&mut self, cluster: &Cluster, ns_min: u64, ns_max: u64, mend: Mend) {
-        let at_ns = cluster.world.now_ns() + self.chance.between(ns_min, ns_max);
-        self.mends.push((at_ns, mend));
-    }
-
     fn crash(&mut self) -> Crash {
         match self.chance.below(4) {
             0 => Crash::Drop,
             1 => Crash::Keep,
             _ => Crash::Tear { seed: self.chance.next() },
         }
-    }
-
-    /// The leader, half of the time, else any.
-    fn victim(&mut self, cluster: &Cluster) -> NodeId {
-        let any = self.chance.index(self.metadata);
-        if self.chance.percent(60) { cluster.leader().unwrap_or(any) } else { any }
     }
 
     fn strike(&mut self, cluster: &mut Cluster) -> &'static str {
@@ -295,7 +246,7 @@ impl Nemesis {
     /// A leader is cut off from its like, and its clock goes slowly meanwhile: what it was told
     /// counts as new for very long. Nothing else happens, so that clients are there to see it.
     fn slow_leader(&mut self, cluster: &mut Cluster) -> &'static str {
-        let Some(leader) = cluster.leader() else { return "nobody leads" };
+        let Some(leader) = cluster.leader() else { return "no node leads" };
         let at_ns = cluster.world.now_ns() + SLOW_NS;
         for other in (0..self.metadata).filter(|other| *other != leader) {
             for (from, to) in [(leader, other), (other, leader)] {
@@ -309,7 +260,7 @@ impl Nemesis {
         "slow clock of a leader that is cut off"
     }
 
-    /// Cuts a metadata server off, from its like or from everybody, both ways or one.
+    /// Cuts a metadata server off, from its like or from all nodes, both ways or one.
     fn part(&mut self, cluster: &mut Cluster, both: bool) -> &'static str {
         let node = self.victim(cluster);
         let end = if self.chance.percent(50) { self.metadata } else { self.nodes };

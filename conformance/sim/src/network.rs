@@ -2,8 +2,8 @@
 //! cut one way.
 //!
 //! What TCP repairs is seen as delay, what it cannot as a reset; a stream never loses, doubles or
-//! turns round its bytes. Streams overtake each other. A call is doubled by whoever sends it again
-//! on another connection.
+//! turns round its bytes. Streams overtake each other. A call is doubled by a client that sends it
+//! again on another connection.
 //!
 //! INVARIANT: nothing is delivered across a cut link, to a host without power, or to a process that
 //! has ended.

@@ -45,9 +45,9 @@ pub enum Planted {
     SlowClock,
     /// Stores forget some writes of what is in small files.
     InlineForgotten,
-    /// Stores have nothing in small files any more, once clients have stopped and nobody looks.
+    /// Stores have nothing in small files any more, once clients have stopped and none looks.
     RestLost,
-    /// Stores forget that nobody has a file open any more: without a name it stays.
+    /// Stores forget that no client has a file open any more: without a name it stays.
     OrphansStay,
     /// Stores forget that records of slots were removed.
     RecordsStay,
@@ -77,8 +77,8 @@ pub enum Planted {
     DiskSilent,
     /// All servers show what one clock shows that is far wrong.
     ClockBelieved,
-    /// Homes whose lease ran out are told to forget what they have before the next home has shown
-    /// that it has it.
+    /// Primaries whose lease ran out are told to forget what they have before the next primary has
+    /// shown that it has it.
     FormerDropped,
 }
 
@@ -185,7 +185,7 @@ impl MetaStore for PlantedStore {
             shared.1 = Some(self.store.view()?);
             return Ok(fresh);
         }
-        // Whoever asks in the middle between two gets the older one, a few times.
+        // A COMMIT in the middle between two gets the older one, a few times.
         match shared.0 % STALE_COMMITS {
             10..20 => Ok(shared.1.take().unwrap_or(fresh)),
             _ => Ok(fresh),
@@ -247,7 +247,7 @@ struct PlantedTxn<'a> {
     txn: Box<dyn Txn + 'a>,
     planted: Planted,
     commits: u64,
-    /// Of whom new homes are to show what they have, by this transaction.
+    /// Of whom new primaries are to show what they have, by this transaction.
     proves: Vec<WorkItem>,
 }
 

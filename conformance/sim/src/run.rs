@@ -34,7 +34,7 @@ const START_NS: u64 = 5 * SECOND_NS;
 /// Time that clients go on after the last fault.
 const CALM_NS: u64 = 8 * SECOND_NS;
 /// And if the last fault took servers for good: an extent of which only an image is left waits so
-/// long for its next home.
+/// long for its next primary.
 const CALM_LOST_NS: u64 = 25 * SECOND_NS;
 /// Time within which all that is under way must end when nothing is wrong any more.
 const END_NS_MAX: u64 = 180 * SECOND_NS;
@@ -132,10 +132,10 @@ impl FormatTime for SimulatedTime {
 
 /// Runs a seed and prints one line about it; more if something broke.
 #[must_use]
-pub fn run(arguments: &Arguments) -> Outcome {
+pub fn run_seed(arguments: &Arguments) -> Outcome {
     let plain = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // Tasks end with their panics, and nobody else would see them.
+        // Tasks end with their panics, which would be seen nowhere else.
         PANICS.lock().push(panic.to_string().replace('\n', " "));
         plain(panic);
     }));

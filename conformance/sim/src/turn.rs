@@ -9,7 +9,7 @@ static NOW_NS: AtomicU64 = AtomicU64::new(0);
 static NODE: AtomicUsize = AtomicUsize::new(0);
 
 /// A node runs now.
-pub(crate) fn begin(now_ns: u64, node: NodeId) {
+pub(crate) fn set_running(now_ns: u64, node: NodeId) {
     NOW_NS.store(now_ns, Ordering::Relaxed);
     NODE.store(node, Ordering::Relaxed);
 }

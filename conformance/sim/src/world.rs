@@ -22,7 +22,7 @@ type Deed = Box<dyn FnOnce(&World) -> Vec<NodeId> + Send>;
 
 /// What happens at a time.
 pub(crate) enum Act {
-    /// Somebody sleeps no longer.
+    /// A task sleeps no longer.
     Wake(Arc<Mutex<Sleeper>>),
     /// Something is done to the world.
     Do(Deed),
@@ -30,7 +30,7 @@ pub(crate) enum Act {
     Tick,
 }
 
-/// Somebody who sleeps.
+/// A task that sleeps.
 #[derive(Default)]
 pub(crate) struct Sleeper {
     pub(crate) due: bool,
@@ -171,7 +171,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(sleeper) = &self.sleeper {
-            // The event finds nobody and wakes no node.
+            // The event finds no task and wakes no node.
             sleeper.lock().waker = None;
         }
     }

@@ -40,9 +40,9 @@ fn a_leader_that_restarts_gives_no_place_twice() {
     }
 }
 
-/// A new leader gave extents to backups while their homes still served, counting leases from before
-/// it led; and a backup that had left and come back was called filled though it had been told to
-/// forget everything.
+/// A new leader gave extents to replicas while their primaries still served, counting leases from
+/// before it led; and a replica that had left and come back was called filled though it had been
+/// told to forget everything.
 #[test]
 fn data_survive_that_leaders_and_homes_change() {
     for (seed, minutes) in [(1, "1.5"), (9, "1"), (119, "1.8")] {
@@ -53,7 +53,7 @@ fn data_survive_that_leaders_and_homes_change() {
 
 /// A MKDIR that was begun over two shards was answered with DELAY, and ended by the next governor.
 #[test]
-fn what_is_put_off_is_not_done() {
+fn what_is_delayed_is_not_done() {
     let (held, text) = run(8822, "1.2", &[]);
     assert!(held, "{text}");
 }
@@ -66,7 +66,7 @@ fn what_a_cut_takes_off_a_write_is_written_again() {
     assert!(held, "{text}");
 }
 
-/// A data server came back that had missed a cut of an extent with a backup. It could not carry
+/// A data server came back that had missed a cut of an extent with a replica. It could not carry
 /// that out before it knew who it is, and was told that only behind it.
 #[test]
 fn a_data_server_that_missed_a_cut_comes_back() {
@@ -208,7 +208,7 @@ fn a_write_that_is_forgotten_is_found() {
     found("inline-forgotten", "0.2", 1..6, "content of file");
 }
 
-/// Nobody but the last look at all can see it: it happens when clients have stopped.
+/// Only the last look at all can see it: it happens when clients have stopped.
 #[test]
 fn what_is_lost_when_all_is_quiet_is_found() {
     found("rest-lost", "0.1", 1..6, "content of file");
@@ -300,8 +300,8 @@ fn a_store_that_is_believed_is_found() {
     found("marks-forgotten", "1", 10..17, "content of file");
 }
 
-/// A home was paused, its backup had just lost its disk and became home all the same: the only copy
-/// is the paused one's.
+/// A primary was paused, its replica had just lost its disk and became primary all the same: the
+/// only copy is the paused one's.
 #[test]
 fn a_home_that_forgets_before_the_next_one_has_shown_what_it_has_is_found() {
     found("former-dropped", "2", 4..6, "content of file");

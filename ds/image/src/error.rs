@@ -223,7 +223,7 @@ impl From<VerifyError> for ReceiveError {
 /// Why an image was not repaired. The old file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// The image cannot be opened: only receiving it anew helps.
+    /// The image cannot be opened: only receiving it again helps.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// One with this id is being written, received, repaired or deleted.

@@ -95,7 +95,7 @@ impl Sealer {
                     Outcome::GivenUp => idle_ms,
                     Outcome::Later => SEAL_RETRY_MS,
                 };
-                self.store.delay_sealing(ripe.extent, clock.monotonic_ms() + wait_ms);
+                self.store.defer_sealing(ripe.extent, clock.monotonic_ms() + wait_ms);
             }
         }
     }

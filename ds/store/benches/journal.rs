@@ -1,4 +1,4 @@
-//! What the store makes of a disk, beside what the disk does when nobody is in between.
+//! What the store makes of a disk, beside what the disk does without it.
 //!
 //! `cargo bench -p ds-store [-- DIR]`. Prints one line per measure. Reads come from the page cache
 //! unless the machine is short of memory: they measure the path, not the device.

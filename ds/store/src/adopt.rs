@@ -1,4 +1,4 @@
-//! Becoming the home of an extent of which only an image is left.
+//! Becoming the primary of an extent of which only an image is left.
 //!
 //! What says that it was done is a CUT's epoch: nothing of an epoch at or above an adoption's but
 //! the adoption itself, and what came after it, can have raised it. An epoch alone would not say
@@ -29,7 +29,7 @@ struct Place {
 
 impl Store {
     /// Makes the extent what the image says, cut at `keep_bytes`, whatever is here of it, and
-    /// fences everybody whose handle is of a lower epoch. The image's sequence is `sequence` or a
+    /// fences all handles of a lower epoch. The image's sequence is `sequence` or a
     /// higher one. Returns the epoch as known afterwards, when all is on stable storage. Nothing is
     /// done if it was before, or if a CUT, DROP or attach of this epoch or a higher one was: that
     /// came later.
@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Range`] for an image, a sequence or a cut that cannot be;
     /// [`ChangeError::Stale`] if the extent is at a higher epoch and was not adopted at this one:
-    /// somebody has used it since; otherwise as [`fence`](Self::fence).
+    /// it was used since; otherwise as [`fence`](Self::fence).
     pub async fn adopt(
         &self,
         extent: ExtentId,
@@ -63,7 +63,7 @@ impl Store {
                 controlled.append_records(vec![base, cut], records).await?;
                 inner.wake.notify_one();
             }
-            // Somebody may have raised it meanwhile.
+            // A request may have raised it meanwhile.
             controlled.sync_epochs().await
         })
         .await
@@ -82,8 +82,9 @@ fn place(known: &mut Extent, epoch: Epoch, sequence: u64) -> Result<Option<u64>,
     if SEQUENCE_END <= free + 2 {
         return Err(ChangeError::NoSpace);
     }
+    assert!(known.sequence < free && sequence <= free, "an adoption is above all that is here");
     known.sequence = free + 1;
-    known.is_backup = false;
+    known.is_replica = false;
     Ok(Some(free))
 }
 
@@ -95,5 +96,7 @@ fn acts(place: &Place, image: &ImageRef) -> [Act; 2] {
     let (after, offset) = if keep_bytes < content { (sequence + 1, keep_bytes) } else { (0, EXTENT_BYTES) };
     let base = Act { kind: Kind::Image, extent, epoch, sequence, offset: content, length: rest(content) };
     let cut = Act { kind: Kind::Cut, extent, epoch, sequence: after, offset, length: rest(offset) };
+    assert!(base.sequence < cut.sequence || cut.says_nothing(), "the CUT is above the IMAGE");
+    assert!(cut.fences() || cut.length != 0, "a CUT that says nothing fences");
     [base, cut]
 }

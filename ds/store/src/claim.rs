@@ -81,6 +81,7 @@ impl Inner {
             return Ok(());
         }
         let next = Manifest { segments: segments.collect(), ..listed.on_disk.clone() };
+        assert!(next.segments.is_disjoint(&listed.dropping), "what is dropped is not listed again");
         self.save(listed, next).await
     }
 
@@ -95,6 +96,7 @@ impl Inner {
             next.floor = next.floor.max(durable);
         }
         next.segments.remove(&segment);
+        assert!(listed.on_disk.floor <= next.floor, "the floor only rises");
         if listed.has(&next) {
             return Ok(());
         }

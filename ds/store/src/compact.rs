@@ -51,6 +51,7 @@ impl Batch {
         self.bytes += record.payload.iter().map(bytes::Bytes::len).sum::<usize>();
         self.acts.push(act);
         self.records.push(record);
+        assert_eq!(self.acts.len(), self.records.len(), "each act has its record");
     }
 
     fn is_full(&self) -> bool {
@@ -156,6 +157,7 @@ impl Inner {
             return Ok(0);
         }
         let weight = batch.bytes as u64 + batch.acts.len() as u64 * RECORD_WEIGHT_BYTES;
+        assert!(batch.bytes <= 2 * RELOCATE_BYTES_MAX, "copies in memory keep within their bound");
         tracing::debug!(segment, copies = batch.acts.len(), weight, "moving live records");
         let places = self.append_copies(batch.records).await?;
         assert!(places.len() == batch.acts.len(), "each record has its place");
@@ -168,7 +170,7 @@ impl Inner {
     }
 
     async fn append_copies(&self, records: Vec<Record>) -> Result<Vec<Location>, AppendError> {
-        // Before they are appended: they must at no time be taken for somebody else's.
+        // Before they are appended: they must at no time be taken for a client's.
         self.copied_records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.wal.append_batch(records, Durability::Written).await
     }

@@ -62,10 +62,10 @@ impl Store {
     }
 
     /// As [`cut`](Self::cut); `beside` has the sequence of the CUT before its record is written, to
-    /// send it to backups meanwhile. It is not called if nothing is done.
+    /// send it to replicas meanwhile. It is not called if nothing is done.
     ///
     /// # Errors
-    /// As [`cut`](Self::cut). If the record could not be written, backups may have done what was
+    /// As [`cut`](Self::cut). If the record could not be written, replicas may have done what was
     /// not done here: the metadata server asks again until both have.
     pub async fn cut_beside(
         &self,
@@ -117,7 +117,8 @@ impl Store {
     }
 }
 
-/// Runs to its end even if nobody waits any more: what is in the journal must get into the index.
+/// Runs to its end even if its caller waits no more: what is in the journal must get into the
+/// index.
 pub(crate) async fn detached<T: Send + 'static>(
     act: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Result<T, ChangeError> {
@@ -168,6 +169,7 @@ impl Controlled {
                     if fences {
                         known.fence_epoch = known.fence_epoch.max(epoch);
                     }
+                    assert!(known.fence_epoch <= known.epoch, "no fence is above the epoch");
                     waits_for = Some(known.generation);
                     known.generation = 1 - known.generation;
                     assert!(known.writers[known.generation] == 0, "the turn before waited for them");
@@ -201,6 +203,7 @@ impl Controlled {
             let fence = is_fence_new.then(|| act(Kind::Fence, fence));
             let epoch = is_epoch_new.then(|| act(Kind::Epoch, epoch));
             let acts: Vec<Act> = fence.into_iter().chain(epoch).collect();
+            assert!(acts.iter().all(|act| act.epoch <= known.epoch), "no epoch is above it");
             if acts.is_empty() {
                 return Ok(known.epoch);
             }
@@ -244,6 +247,8 @@ impl Controlled {
             let (epoch, sequence) = (known.epoch, sequence - 1);
             acts.insert(0, Act { kind: Kind::Epoch, extent, epoch, sequence, offset: 0, length: 0 });
         }
+        assert!(acts.is_sorted_by(|one, next| one.sequence < next.sequence), "acts have places");
+        assert!(acts.iter().any(|act| act.epoch == known.epoch), "the epoch is said");
         (acts, sequence)
     }
 
@@ -264,6 +269,7 @@ impl Controlled {
         let horizon = self.inner.stamps.horizon();
         let places = landing.inner.wal.append_batch(records, Durability::Synced).await?;
         self.inner.stamps.synced(horizon);
+        assert_eq!(places.len(), acts.len(), "each record has its place");
         let mut shard = self.inner.index.shard(self.extent);
         let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
         let synced = acts.iter().map(|act| act.epoch).max().expect("at least one record");
@@ -271,6 +277,8 @@ impl Controlled {
         known.epoch_synced = known.epoch_synced.max(synced);
         let fenced = acts.iter().filter(|act| act.fences()).map(|act| act.epoch).max();
         known.fence_synced = known.fence_synced.max(fenced.unwrap_or_default());
+        assert!(known.epoch_synced <= known.epoch, "what is on stable storage is known");
+        assert!(known.fence_synced <= known.fence_epoch, "what is on stable storage is in force");
         if acts.iter().any(|act| matches!(act.kind, Kind::Cut | Kind::Drop) && 0 < act.length) {
             known.changed_ms = known.changed_ms.max(self.inner.env.clock.monotonic_ms());
         }
@@ -282,6 +290,7 @@ impl Drop for Controlled {
     fn drop(&mut self) {
         let mut shard = self.inner.index.shard(self.extent);
         if let Some(known) = shard.get_mut(&self.extent) {
+            debug_assert!(known.controlled, "one act at a time has its turn");
             known.controlled = false;
             known.wake();
         }

@@ -1,10 +1,10 @@
-//! What copies of an extent on several servers need of a store: a home tells what it holds, a
-//! backup takes it in.
+//! What copies of an extent on several servers need of a store: a primary tells what it holds, a
+//! replica takes it in.
 //!
-//! The home gives every act on an extent its sequence, and backups keep it: so records may come in
-//! any order, and more than once. Where a home cannot tell what a backup holds beyond its own
-//! knowledge, it moves its sequence above everything that is there ([`Store::rise`]) and says all
-//! its bytes again ([`Store::overlay`]). What is in an image is said by naming the image.
+//! The primary gives every act on an extent its sequence, and replicas keep it: so records may come
+//! in any order, and more than once. Where a primary cannot tell what a replica holds beyond its
+//! own knowledge, it moves its sequence above everything that is there ([`Store::rise`]) and says
+//! all its bytes again ([`Store::overlay`]). What is in an image is said by naming the image.
 //!
 //! INVARIANT: what [`Store::rise`] answers is above every sequence that was given before, and every
 //! WRITE with a lower one is in the index or never will be.
@@ -59,7 +59,7 @@ pub struct Overlay {
 }
 
 impl Store {
-    /// Raises the extent's epoch as a home knows it, and fences nobody. Returns once it is on
+    /// Raises the extent's epoch as a primary knows it, and fences no handle. Returns once it is on
     /// stable storage.
     ///
     /// # Errors
@@ -70,9 +70,9 @@ impl Store {
             .await
     }
 
-    /// Gets ready to be a backup of the extent at this epoch: clients, and homes of lower epochs,
-    /// are refused from now on, and so is every DROP that was meant for an earlier stay. Answers
-    /// the highest sequence that is there.
+    /// Gets ready to be a replica of the extent at this epoch: clients, and primaries of lower
+    /// epochs, are refused from now on, and so is every DROP that was meant for an earlier stay.
+    /// Answers the highest sequence that is there.
     ///
     /// # Errors
     /// [`ChangeError::Stale`] if the extent is at a higher epoch; otherwise as
@@ -85,7 +85,7 @@ impl Store {
             let (sequence, mark) = {
                 let mut shard = inner.index.shard(extent);
                 let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
-                known.is_backup = true;
+                known.is_replica = true;
                 (known.sequence, Epoch::FIRST < epoch && known.cut_epoch < epoch)
             };
             if mark {
@@ -99,8 +99,8 @@ impl Store {
         .await
     }
 
-    /// Takes in a CUT that the extent's home has given its place. At the extent's end it only says
-    /// that there was an act: no CUT of a metadata server is done by it.
+    /// Takes in a CUT that the extent's primary has given its place. At the extent's end it only
+    /// says that there was an act: no CUT of a metadata server is done by it.
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
@@ -122,7 +122,7 @@ impl Store {
             let epoch = {
                 let mut shard = inner.index.shard(extent);
                 let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
-                known.is_backup = true;
+                known.is_replica = true;
                 known.sequence = known.sequence.max(sequence);
                 if length == 0 { known.cut_epoch } else { epoch }
             };
@@ -157,12 +157,14 @@ impl Store {
             // Taken with the turn: a WRITE that comes while older ones are waited for has its place
             // above.
             let turn = Controlled::turn(&inner, extent, Epoch::default(), false, |known| {
-                let free = known.sequence.max(floor) + 1;
-                if SEQUENCE_END <= free + 3 {
+                // A replica told the floor: it may be any number.
+                let free = known.sequence.max(floor).saturating_add(1);
+                if SEQUENCE_END <= free.saturating_add(3) {
                     return Err(ChangeError::NoSpace);
                 }
+                assert!(known.sequence < free && floor < free, "free ones are above all");
                 known.sequence = free + 2;
-                known.is_backup = false;
+                known.is_replica = false;
                 Ok(free)
             });
             turn.await.map(|(_, free)| free)
@@ -211,6 +213,7 @@ impl Store {
                 cut.into_iter().chain([image_run(free, image)]).collect()
             }
         };
+        assert!(!beneath.is_empty(), "whatever a copy holds is hidden");
         Ok(Overlay { above, beneath })
     }
 
@@ -292,6 +295,8 @@ pub(crate) fn joined(pieces: &Pieces, sequence: u64, counts: impl Fn(&Source) ->
             at += step;
         }
     }
+    debug_assert!(runs.iter().all(|run| 0 < run.length && run.length <= most), "a run is a record");
+    debug_assert!(runs.is_sorted_by(|run, next| run.offset + run.length <= next.offset), "they go up");
     runs
 }
 

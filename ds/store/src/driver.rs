@@ -17,7 +17,7 @@ use crate::space::{Choice, choose, choose_at_rest};
 use crate::store::Inner;
 
 /// Compacts until the store is closed or gone, or its log takes nothing more.
-pub(crate) async fn run(store: Weak<Inner>, wake: Arc<Notify>, clock: Arc<dyn Clock>) {
+pub(crate) async fn run_compaction(store: Weak<Inner>, wake: Arc<Notify>, clock: Arc<dyn Clock>) {
     let mut listed_ms = clock.monotonic_ms();
     let mut rest = Rest::new(listed_ms);
     loop {

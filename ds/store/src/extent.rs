@@ -1,4 +1,4 @@
-//! One extent: what its journal records add up to, and who is at work on it.
+//! One extent: what its journal records add up to, and which acts on it are under way.
 //!
 //! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving
 //! alike.
@@ -30,7 +30,7 @@ pub(crate) struct Base {
     pub(crate) content_bytes: u32,
     /// Its record.
     pub(crate) at: Location,
-    /// What that record says, once somebody wanted to know.
+    /// What that record says, once it was read.
     pub(crate) image: Option<Box<ImageRef>>,
     /// Since it came into use, or this start if that was later, it was told that something lies
     /// above it.
@@ -43,7 +43,7 @@ pub(crate) struct Extent {
     /// The highest that was seen.
     pub(crate) epoch: Epoch,
     /// Requests under a lower one are refused: that of the last FENCE or DROP, or of its last
-    /// beginning as a backup.
+    /// beginning as a replica.
     pub(crate) fence_epoch: Epoch,
     /// The epoch with which the store was opened: READs under a lower one are refused, as it is not
     /// kept where a CUT cut.
@@ -62,10 +62,10 @@ pub(crate) struct Extent {
     /// When its bytes were changed last, by the clock's milliseconds; not before the store was
     /// opened.
     pub(crate) changed_ms: u64,
-    /// Nobody wants to hear before this that it is ripe.
+    /// It is not named as ripe before this.
     pub(crate) unripe_until_ms: u64,
-    /// Another home gave it its last act.
-    pub(crate) is_backup: bool,
+    /// Another primary gave it its last act.
+    pub(crate) is_replica: bool,
     /// Its bytes.
     pub(crate) pieces: Pieces,
     /// The image among them.
@@ -84,7 +84,7 @@ pub(crate) struct Extent {
     pub(crate) epoch_synced: Epoch,
     /// A fence that is on stable storage.
     pub(crate) fence_synced: Epoch,
-    /// Stamp of its youngest record that nobody has synced (see `sync.rs`).
+    /// Stamp of its youngest record that may not be on stable storage (see `sync.rs`).
     pub(crate) stamp: u64,
     newest: u64,
     /// The segment of the record with the highest sequence, if that record says no byte: nothing
@@ -153,6 +153,7 @@ impl Extent {
             self.cut_epoch = act.epoch;
             self.move_cut(segment, shifts);
         }
+        self.check_numbers();
         if act.says_nothing() {
             return;
         }
@@ -187,6 +188,14 @@ impl Extent {
         if self.pieces.image_bytes() == 0 {
             self.move_base(None, shifts);
         }
+        assert_eq!(self.base.is_some(), 0 < self.pieces.image_bytes(), "a base shows");
+    }
+
+    fn check_numbers(&self) {
+        assert!(self.fence_epoch <= self.epoch, "no fence is above the epoch");
+        assert!(self.cut_epoch <= self.epoch, "no cut is above the epoch");
+        assert!(self.newest <= self.sequence, "no record has a sequence that was not given");
+        assert!(self.epoch_at.is_some_and(|(epoch, _)| epoch <= self.epoch), "it is said");
     }
 
     /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of
@@ -325,6 +334,8 @@ impl Extent {
             self.cut_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
         }
+        debug_assert!(self.kept_at().all(|kept| kept != segment), "no number is lost");
+        debug_assert!(self.pieces.of_segment(segment).is_empty(), "no byte is lost");
         match (self.tombstone && self.is_idle() && self.records == 0, cut_lost) {
             (true, _) => Lost::Everything,
             (false, true) => Lost::CutEpoch,
@@ -348,7 +359,7 @@ impl Extent {
         Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 }
     }
 
-    /// Nobody is at work on it.
+    /// No act on it is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.writers == [0, 0] && !self.controlled
     }

@@ -35,6 +35,8 @@ impl Forgotten {
         }
         self.epochs.insert(extent, fence_epoch);
         self.order.push_back(extent);
+        assert_eq!(self.order.len(), self.epochs.len(), "each extent has one place in the order");
+        assert!(self.order.len() <= FORGOTTEN_MAX, "few extents are kept in mind");
     }
 
     /// The least epoch of a handle of this extent that may be served.

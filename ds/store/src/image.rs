@@ -1,7 +1,7 @@
 //! Images that stand for the older bytes of extents: taking one into use, and which one is.
 //!
-//! Opening a store reads headers only; which image a record names is read when somebody first wants
-//! to know, and kept.
+//! Opening a store reads headers only; which image a record names is read when it is first
+//! needed, and kept.
 //!
 //! INVARIANT: an IMAGE record is on stable storage before anything acts on it; of what it hides
 //! nothing is younger than its sequence.
@@ -27,8 +27,8 @@ const MOVES_MAX: usize = 8;
 impl Store {
     /// Says, on stable storage, that the image is the extent as it was after the act `sequence`:
     /// everything older is dead. Nothing is done where the image would neither show nor hide
-    /// anything: it is in use already, or all of it was written over. On a backup as on its home,
-    /// with the home's sequence.
+    /// anything: it is in use already, or all of it was written over. On a replica as on its
+    /// primary, with the primary's sequence.
     ///
     /// # Errors
     /// [`ChangeError::Stale`] if the extent is at a higher epoch, or not known here: it was
@@ -55,6 +55,7 @@ impl Store {
                 let mut shard = inner.index.shard(extent);
                 let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
                 known.sequence = known.sequence.max(sequence);
+                assert!(epoch <= known.epoch, "the turn has raised the epoch");
                 let (epoch, offset) = (known.epoch, image.content_bytes);
                 let act =
                     Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset };

@@ -11,7 +11,7 @@ use layout::ec::ImageRef;
 /// Why an image gave no bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageReadError {
-    /// Nobody who has it, or enough of its group, can be asked now: try later.
+    /// No data server that has it, or enough of its group, can be reached now: try later.
     #[error("the image cannot be reached now")]
     Unavailable,
     /// All that could be asked was asked, and it gives no right bytes.
@@ -23,7 +23,7 @@ pub enum ImageReadError {
 pub trait ImageSource: Send + Sync {
     /// Bytes of the image's content, `length` of them from `offset` on; the range lies within the
     /// content, is not empty and at most
-    /// [`IMAGE_READ_BYTES_MAX`](crate::limits::IMAGE_READ_BYTES_MAX) long. Whoever answers has
+    /// [`IMAGE_READ_BYTES_MAX`](crate::limits::IMAGE_READ_BYTES_MAX) long. The source has
     /// checked them against the image's root.
     ///
     /// # Units

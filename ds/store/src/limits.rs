@@ -45,10 +45,10 @@ pub const RELOCATE_BYTES_MAX: usize = 4 << 20;
 /// Copies that compaction writes at a time.
 pub const COPIES_MAX: usize = 4096;
 
-/// How often the compactor looks when nobody wakes it.
+/// How often the compactor looks when it is not woken.
 pub const COMPACT_PERIOD_MS: u64 = 1_000;
 
-/// The journal rests when nobody but compaction has appended for so long.
+/// The journal rests when only compaction has appended for so long.
 pub const JOURNAL_REST_MS: u64 = 5_000;
 
 /// At rest a segment is emptied if at most one part in so many is alive: so what is copied is at
@@ -91,12 +91,18 @@ pub const RESEAL_PARTS: u32 = 4;
 /// or when it has rested so many times as long as one without.
 pub const RIPE_RESEAL_RESTS: u64 = 10;
 
-/// What another home gave rests so many times as long before it is named.
-pub const RIPE_BACKUP_RESTS: u64 = 10;
+/// What another primary gave rests so many times as long before it is named.
+pub const RIPE_REPLICA_RESTS: u64 = 10;
 
 const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
 // A segment full of the smallest records, packed as compaction packs them, is alive for more than a
 // half by their weight (72 bytes of 128): only where less counts as worth it can a copy not be
 // copied again for its own sake.
 const _: () = assert!(2 < REST_LIVE_PARTS, "what was just copied is not worth copying");
+const _: () = assert!(REST_GAIN_BYTES_MIN < SMALL_SEGMENT_BYTES, "a small segment may be worth it");
+const _: () = assert!(IMAGE_READ_BYTES_MAX.is_multiple_of(IMAGE_FRAME_BYTES), "of whole frames");
+const _: () = assert!(CHECK_BYTES_MAX as usize <= WRITE_BYTES_MAX, "what is restored is a record");
+const _: () = assert!(SEGMENTS_MIN / 8 + 4 < SEGMENTS_MIN, "beside the reserve there is room");
+const _: () = assert!((WRITE_BYTES_MAX as u64) < SEGMENT_BYTES_DEFAULT, "a record fits a segment");
+const _: () = assert!(READS_IN_FLIGHT_MAX <= READ_PIECES_MAX, "a read has a piece for each read");
 const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

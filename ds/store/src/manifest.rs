@@ -60,6 +60,7 @@ impl Manifest {
         bytes.extend_from_slice(&[0; 4]);
         self.segments.iter().for_each(|segment| bytes.extend_from_slice(&segment.to_be_bytes()));
         bytes.extend_from_slice(&crc32c(&bytes).to_be_bytes());
+        debug_assert_eq!(Self::decode(&bytes, uuid).as_ref(), Some(self), "a manifest reads back");
         bytes
     }
 
@@ -93,12 +94,12 @@ impl Manifest {
         let file = disk.open(&path, OpenMode::READ).await?;
         let bytes = file.read_at(0, HEAD_BYTES + 8 * SEGMENTS_LISTED_MAX + CRC_BYTES + 1).await?;
         Ok(Self::decode(&bytes, uuid).unwrap_or_else(|| {
-            tracing::error!(path = %path.display(), "the list of journal segments is damaged: it is written anew");
+            tracing::error!(path = %path.display(), "the list of journal segments is damaged: it is rewritten");
             Self::default()
         }))
     }
 
-    /// Writes the file anew. Without room for another one it is written over: segments are dropped
+    /// Rewrites the file. Without room for another one it is written over: segments are dropped
     /// to make room. Power that goes meanwhile leaves one that says nothing.
     pub(crate) async fn save(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
         let bytes = Bytes::from(self.encode(uuid));

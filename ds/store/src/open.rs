@@ -95,7 +95,8 @@ impl Store {
         });
         inner.empty_bad(&report.partial);
         tracing::info!(records = report.records, segments = report.segments, cut = ?report.cut, "store opened");
-        let compactor = driver::run(Arc::downgrade(&inner), inner.wake.clone(), env.clock.clone());
+        let (store, wake) = (Arc::downgrade(&inner), inner.wake.clone());
+        let compactor = driver::run_compaction(store, wake, env.clock.clone());
         *inner.compactor.lock() = Some(tokio::spawn(compactor));
         Ok(Self { inner })
     }
@@ -113,6 +114,8 @@ pub(crate) fn found_now(
     let segments = there.into_iter().take(SEGMENTS_LISTED_MAX).collect();
     let found = before.floor.max(durable_end);
     let least = before.unjudged.map_or(found, |least| least.min(found));
+    assert!(least <= found, "what is to be judged is the least that was found");
+    assert!(before.unjudged.is_none_or(|before| least <= before), "to start again proves nothing");
     Ok(Manifest { floor: before.floor, unjudged: Some(least), segments })
 }
 
@@ -143,9 +146,9 @@ impl Replay {
         for (extent, mut known) in self.extents {
             // The log syncs what it found before it shows it.
             known.epoch_synced = known.epoch;
-            // QUIRK(linux): a WRITE of cached pages that is answered STALE is put off, and O_DIRECT
-            // does not wait for it: so a client that holds its layout writes on after a restart
-            // with the handle that it has, also from before a CUT.
+            // QUIRK(linux): a WRITE of cached pages that is answered STALE is sent later, and
+            // O_DIRECT does not wait for it: so a client that holds its layout writes on after a
+            // restart with the handle that it has, also from before a CUT.
             known.fence_synced = known.fence_epoch;
             known.opened_epoch = known.epoch;
             known.changed_ms = now_ms;

@@ -46,7 +46,7 @@ pub(crate) struct Piece {
 impl Piece {
     /// The part of the piece from `from` on, `length` bytes long.
     fn part(&self, from: u32, length: u32) -> Self {
-        assert!(0 < length && from + length <= self.length);
+        assert!(0 < length && from + length <= self.length, "a part lies within its piece");
         let source = match self.source {
             Source::Hole | Source::Image => self.source,
             Source::Data { at, skip } => Source::Data { at, skip: skip + from },
@@ -90,6 +90,15 @@ pub(crate) enum Step {
     Image { offset: u32, length: u32 },
 }
 
+impl Step {
+    /// Bytes that the step reads.
+    fn length(&self) -> u32 {
+        match self {
+            Self::Zeros(length) | Self::Data { length, .. } | Self::Image { length, .. } => *length,
+        }
+    }
+}
+
 /// The map.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Pieces {
@@ -103,8 +112,9 @@ impl Pieces {
     /// sequence is, and in the place of an earlier copy of its bytes. Tells how the segments'
     /// weights changed.
     pub(crate) fn overlay(&mut self, offset: u32, piece: Piece, shifts: &mut Vec<Shift>) {
-        assert!(0 < piece.length && offset.checked_add(piece.length).is_some_and(|end| end <= EXTENT_BYTES));
+        assert!(0 < piece.length, "a piece has bytes");
         let end = offset + piece.length;
+        assert!(end <= EXTENT_BYTES, "a piece lies within the extent");
         let mut cursor = offset;
         for (at, old) in self.overlapping(offset, end) {
             let (low, high) = (at.max(offset), (at + old.length).min(end));
@@ -123,6 +133,7 @@ impl Pieces {
                 self.insert(end, old.part(end - at, at + old.length - end), shifts);
             }
         }
+        assert!(cursor <= end, "a record shows in no byte beyond its own");
         if cursor < end {
             self.insert(cursor, piece.part(cursor - offset, end - cursor), shifts);
         }
@@ -132,6 +143,7 @@ impl Pieces {
     /// on.
     pub(crate) fn relocate(&mut self, offset: u32, from: u64, copy: Piece, shifts: &mut Vec<Shift>) {
         let end = offset + copy.length;
+        assert!(end <= EXTENT_BYTES, "a copy lies within the extent");
         for (at, old) in self.overlapping(offset, end) {
             let inside = offset <= at && at + old.length <= end;
             if inside && old.sequence == copy.sequence && old.segment == from {
@@ -144,7 +156,8 @@ impl Pieces {
     /// The steps that read `length` bytes from `offset` on, at most `steps_max` of them; fewer
     /// bytes if that is not enough, and none for no bytes.
     pub(crate) fn read(&self, offset: u32, length: u32, steps_max: usize) -> Vec<Step> {
-        assert!(offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES));
+        let is_within = offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES);
+        assert!(is_within, "the caller has checked the range");
         if length == 0 {
             // Of no bytes there is no part, also where a piece lies around them.
             return Vec::new();
@@ -168,6 +181,7 @@ impl Pieces {
             }
         }
         push_zeros(&mut steps, end - cursor);
+        debug_assert_eq!(steps.iter().map(Step::length).sum::<u32>(), length, "all of the range");
         steps
     }
 
@@ -183,12 +197,17 @@ impl Pieces {
     /// One past the last byte that is not in a hole.
     pub(crate) fn end(&self) -> u32 {
         let held = |piece: &Piece| piece.source != Source::Hole;
-        self.map.iter().rev().find(|(_, piece)| held(piece)).map_or(0, |(at, piece)| at + piece.length)
+        let last = self.map.iter().rev().find(|(_, piece)| held(piece));
+        let end = last.map_or(0, |(at, piece)| at + piece.length);
+        assert!(self.held() <= end, "all bytes that are held lie before the end");
+        end
     }
 
     /// Bytes that are in no hole.
     pub(crate) fn held(&self) -> u32 {
-        self.data_bytes + self.image_bytes
+        let held = self.data_bytes + self.image_bytes;
+        assert!(held <= EXTENT_BYTES, "pieces do not overlap, and lie within the extent");
+        held
     }
 
     /// Bytes in the data of records.
@@ -243,6 +262,7 @@ impl Pieces {
     }
 
     fn insert(&mut self, at: u32, piece: Piece, shifts: &mut Vec<Shift>) {
+        debug_assert!(self.within(at, at + piece.length).next().is_none(), "pieces do not overlap");
         shifts.push((piece.segment, signed(piece.weight())));
         match piece.source {
             Source::Hole => {}
@@ -250,7 +270,7 @@ impl Pieces {
             Source::Image => self.image_bytes += piece.length,
         }
         let before = self.map.insert(at, piece);
-        assert!(before.is_none(), "pieces do not overlap");
+        assert!(before.is_none(), "a piece begins where no other does");
     }
 
     fn remove(&mut self, at: u32, shifts: &mut Vec<Shift>) {

@@ -79,6 +79,7 @@ impl Store {
                 Ok(data) => {
                     let bytes = data.iter().map(Bytes::len).sum::<usize>();
                     let bytes = u32::try_from(bytes).expect("no more than was asked for");
+                    assert!(bytes <= length, "no more than was asked for");
                     return Ok(Found { data, bytes, end: looked.end, cut: looked.cut });
                 }
                 Err(error) => error,
@@ -177,5 +178,7 @@ fn zeros(length: u32) -> Vec<Bytes> {
         pieces.push(Bytes::from_static(&ZEROS[..step]));
         left -= step;
     }
+    let sum: usize = pieces.iter().map(Bytes::len).sum();
+    assert_eq!(sum, length as usize, "as many zeros as were asked for");
     pieces
 }

@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     Epoch,
     /// Bytes behind a point were forgotten.
     Cut,
-    /// All bytes were forgotten, and nobody needs the extent any more.
+    /// All bytes were forgotten, and the extent is not needed any more.
     Drop,
     /// An image stands for all older bytes.
     Image,
@@ -80,8 +80,10 @@ impl Act {
 
     /// The log record, with `payload` if it is a WRITE or an IMAGE.
     pub(crate) fn record(&self, payload: Vec<Bytes>) -> Record {
-        assert!(self.sequence < SEQUENCE_END && self.offset <= EXTENT_BYTES);
-        assert!(matches!(self.kind, Kind::Write | Kind::Image) != payload.is_empty());
+        assert!(self.sequence < SEQUENCE_END, "a sequence fits beside the offset");
+        assert!(self.offset <= EXTENT_BYTES, "an act begins within the extent, or at its end");
+        let has_data = matches!(self.kind, Kind::Write | Kind::Image);
+        assert!(has_data != payload.is_empty(), "a WRITE and an IMAGE have data, others have none");
         let kind = match self.kind {
             Kind::Write => 1,
             Kind::Fence => 2,
@@ -92,7 +94,10 @@ impl Act {
         };
         let position = self.sequence << OFFSET_BITS | u64::from(self.offset);
         let ExtentId { ino: stream, index: sub } = self.extent;
-        Record { kind, role: ROLE_HOME, stream, sub, epoch: self.epoch.0, position, payload }
+        let (role, epoch) = (ROLE_HOME, self.epoch.0);
+        let record = Record { kind, role, stream, sub, epoch, position, payload };
+        debug_assert_eq!(Self::of(&header_of(&record)), Ok(*self), "it reads back as its act");
+        record
     }
 
     /// What a log record says.
@@ -130,15 +135,17 @@ impl Act {
     }
 }
 
+/// The header that the log gives a record.
+fn header_of(record: &Record) -> RecordHeader {
+    let bytes = record.payload.iter().map(Bytes::len).sum::<usize>();
+    let payload_len = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let &Record { kind, role, stream, sub, epoch, position, .. } = record;
+    RecordHeader { kind, role, stream, sub, epoch, position, payload_len }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header(record: &Record) -> RecordHeader {
-        let payload_len = record.payload.iter().map(|one| one.len() as u32).sum();
-        let &Record { kind, role, stream, sub, epoch, position, .. } = record;
-        RecordHeader { kind, role, stream, sub, epoch, position, payload_len }
-    }
 
     #[test]
     fn acts_have_their_golden_fields() {
@@ -147,7 +154,7 @@ mod tests {
         let record = act.record(vec![Bytes::from_static(b"data")]);
         assert_eq!((record.kind, record.role, record.stream, record.sub), (1, 0, 7, 9));
         assert_eq!((record.epoch, record.position), (3, 0x2800_0123));
-        assert_eq!(Act::of(&header(&record)), Ok(act));
+        assert_eq!(Act::of(&header_of(&record)), Ok(act));
         for (kind, byte, offset) in
             [(Kind::Fence, 2, 0), (Kind::Cut, 3, 5), (Kind::Cut, 3, EXTENT_BYTES), (Kind::Drop, 4, 0)]
         {
@@ -155,13 +162,13 @@ mod tests {
             let act = Act { kind, extent, epoch: Epoch(3), sequence: 5, offset, length };
             let record = act.record(vec![]);
             assert_eq!(record.kind, byte);
-            assert_eq!(Act::of(&header(&record)), Ok(act));
+            assert_eq!(Act::of(&header_of(&record)), Ok(act));
         }
         let (offset, length) = (7, EXTENT_BYTES - 7);
         let act = Act { kind: Kind::Image, extent, epoch: Epoch(3), sequence: 5, offset, length };
         let record = act.record(vec![Bytes::from(vec![1; 64])]);
         assert_eq!((record.kind, record.position, record.epoch), (5, 0x2800_0007, 3));
-        assert_eq!(Act::of(&header(&record)), Ok(act));
+        assert_eq!(Act::of(&header_of(&record)), Ok(act));
     }
 
     #[test]

@@ -26,12 +26,13 @@ impl Rest {
     }
 
     /// Whether the journal rests at `now_ms`. `appended` counts the records that others than
-    /// compaction appended; `busy`: somebody is about to.
+    /// compaction appended; `busy`: a WRITE is about to.
     pub(crate) fn look(&mut self, appended: u64, busy: bool, now_ms: u64) -> bool {
         if busy || appended != self.appended {
             self.appended = appended;
             self.since_ms = now_ms;
         }
+        assert!(self.since_ms <= now_ms, "the clock never goes back");
         self.since_ms + JOURNAL_REST_MS <= now_ms
     }
 
@@ -57,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_rests_when_nobody_appends() {
+    fn it_rests_when_nothing_is_appended() {
         let mut rest = Rest::new(100);
         assert!(!rest.look(0, false, 100 + JOURNAL_REST_MS - 1));
         assert!(rest.look(0, false, 100 + JOURNAL_REST_MS));
         let now = 100 + JOURNAL_REST_MS;
         assert!(!rest.look(1, false, now), "a record was appended");
         assert!(!rest.look(1, false, now + JOURNAL_REST_MS - 1));
-        assert!(!rest.look(1, true, now + JOURNAL_REST_MS), "somebody waits for room");
+        assert!(!rest.look(1, true, now + JOURNAL_REST_MS), "a WRITE waits for room");
         assert!(!rest.look(1, false, now + 2 * JOURNAL_REST_MS - 1));
         assert!(rest.look(1, false, now + 2 * JOURNAL_REST_MS));
     }

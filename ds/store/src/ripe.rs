@@ -1,8 +1,7 @@
 //! Which extents have rested long enough to be sealed: a look at all of them, and a decision over
 //! numbers.
 //!
-//! Knows nothing of who is home, nor of sets: an extent that is not ours to seal is put off by
-//! whoever asked.
+//! Knows nothing of primaries, nor of sets: the caller defers an extent that is not ours to seal.
 //!
 //! Spec: docs/protocol/seal.md §1.
 
@@ -12,7 +11,7 @@ use layout::ExtentId;
 
 use crate::extent::Extent;
 use crate::limits::{
-    EXTENT_BYTES, RESEAL_PARTS, RIPE_BACKUP_RESTS, RIPE_FULL_MS, RIPE_MAX, RIPE_RESEAL_RESTS,
+    EXTENT_BYTES, RESEAL_PARTS, RIPE_FULL_MS, RIPE_MAX, RIPE_REPLICA_RESTS, RIPE_RESEAL_RESTS,
 };
 use crate::store::Store;
 
@@ -39,8 +38,8 @@ impl Store {
     /// The extents that should be sealed, those that rest longest first, at most `max` of them.
     /// Without an image: all that have data in the journal and rest for `idle_ms`, or for a second
     /// if they are full. With one: if what lies above it is more than a quarter of its content, or
-    /// has rested ten times as long. What another home gave us rests ten times as long, too: by
-    /// then we may be its home.
+    /// has rested ten times as long. What another primary gave us rests ten times as long, too: by
+    /// then we may be its primary.
     ///
     /// # Units
     /// `now_ms` is of the clock that never goes back.
@@ -61,15 +60,16 @@ impl Store {
                 }
             }
         });
+        assert!(best.len() <= max, "no more extents than were asked for");
         best.into_sorted_vec()
     }
 
-    /// Does not name this extent as ripe before `until_ms`: it is somebody else's, or could not be
-    /// sealed now.
+    /// Does not name this extent as ripe before `until_ms`: it is another server's to seal, or
+    /// could not be sealed now.
     ///
     /// # Units
     /// `until_ms` is of the clock that never goes back.
-    pub fn delay_sealing(&self, extent: ExtentId, until_ms: u64) {
+    pub fn defer_sealing(&self, extent: ExtentId, until_ms: u64) {
         if let Some(known) = self.inner.index.shard(extent).get_mut(&extent) {
             known.unripe_until_ms = until_ms;
         }
@@ -86,6 +86,7 @@ impl Ripe {
         if journal_bytes == 0 && pieces.image_bytes() == image_bytes {
             return None;
         }
+        assert!(pieces.image_bytes() <= image_bytes, "no more of an image shows than it has");
         let end_bytes = pieces.end();
         let gone = image_bytes - pieces.image_bytes();
         let behind = if image_bytes == 0 { 0 } else { end_bytes.saturating_sub(image_bytes) };
@@ -97,10 +98,10 @@ impl Ripe {
         if now_ms < known.unripe_until_ms {
             return false;
         }
-        let idle_ms = if known.is_backup { idle_ms.saturating_mul(RIPE_BACKUP_RESTS) } else { idle_ms };
+        let idle_ms = if known.is_replica { idle_ms.saturating_mul(RIPE_REPLICA_RESTS) } else { idle_ms };
         let rests = |ms: u64| ms <= now_ms.saturating_sub(self.changed_ms);
         if self.image_bytes == 0 {
-            let full = self.journal_bytes == EXTENT_BYTES && !known.is_backup;
+            let full = self.journal_bytes == EXTENT_BYTES && !known.is_replica;
             return rests(if full { idle_ms.min(RIPE_FULL_MS) } else { idle_ms });
         }
         let much = self.image_bytes / RESEAL_PARTS < self.above_bytes;

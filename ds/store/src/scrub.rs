@@ -1,5 +1,5 @@
 //! Reads live data of the journal only to compare them with their checksums, for a scrub that walks
-//! through all extents; and says again what went bad, when somebody else had it.
+//! through all extents; and says again what went bad, when another server had it.
 //!
 //! Records without data are not read again: what they say is in the index, and their headers were
 //! checked when the store was opened.
@@ -83,6 +83,7 @@ impl Store {
                 lowest.pop();
             }
         });
+        assert!(lowest.len() <= CHECK_EXTENTS_MAX, "no more extents than are named at a time");
         lowest.into_sorted_vec()
     }
 
@@ -97,6 +98,8 @@ impl Store {
             self.check_image_record(extent, &mut checked).await;
         }
         let (places, next) = self.places(extent, from);
+        assert!(places.len() <= CHECK_PIECES_MAX, "a look has its bounds");
+        assert!(next.is_none_or(|next| from < next), "each look comes nearer to the end");
         checked.next = next;
         for place in places {
             checked.bytes += u64::from(place.run.length);
@@ -135,9 +138,9 @@ impl Store {
     }
 
     /// Says bytes again that a record of this sequence said, and that cannot be read any more: they
-    /// came from who has them. What was written or cut since stays as it is. They are on stable
-    /// storage when it returns, and every WRITE that had its place before has landed. The segment
-    /// with the bad record is emptied as soon as it is complete.
+    /// came from a server that has them. What was written or cut since stays as it is. They are on
+    /// stable storage when it returns, and every WRITE that had its place before has landed. The
+    /// segment with the bad record is emptied as soon as it is complete.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.

@@ -18,7 +18,8 @@ use crate::store::Store;
 impl Store {
     /// Gives the next sequence to an act that changes nothing: a CUT at the extent's end. When it
     /// returns, every WRITE below has landed, and all of it is on stable storage.
-    /// [`runs_since`](Self::runs_since) tells the act to backups, as long as no later one is known.
+    /// [`runs_since`](Self::runs_since) tells the act to replicas, as long as no later one is
+    /// known.
     ///
     /// # Errors
     /// [`ChangeError::Stale`] if the extent is not known; otherwise as [`fence`](Self::fence).
@@ -33,9 +34,9 @@ impl Store {
                     return Err(ChangeError::NoSpace);
                 }
                 known.sequence += 1;
-                known.is_backup = false;
-                // It is nobody's CUT: one that a metadata server asks for at this epoch is still to
-                // be carried out.
+                known.is_replica = false;
+                // No metadata server asked for this CUT: one that it asks for at this epoch is
+                // still to be carried out.
                 let (epoch, sequence, offset) = (known.cut_epoch, known.sequence, EXTENT_BYTES);
                 Ok(Act { kind: Kind::Cut, extent, epoch, sequence, offset, length: 0 })
             });

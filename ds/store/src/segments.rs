@@ -41,6 +41,8 @@ impl Segments {
         }
         // Single shifts may pass below zero on the way; their sum may not.
         assert!(0 <= self.live_bytes, "weights are those of pieces that are there");
+        let is_sound = |segment: &u64| self.by_number.get(segment).is_none_or(|one| 0 <= one.live_bytes);
+        debug_assert!(shifts.iter().all(|(segment, _)| is_sound(segment)), "nor may a segment's");
     }
 
     /// Weight of everything.

@@ -4,7 +4,7 @@
 //! once. Otherwise the one with the smallest live share is emptied by copying, but only if enough
 //! of the journal is dead to be worth it, or room is short.
 //!
-//! At rest less is asked for, because nobody is disturbed: see [`choose_at_rest`].
+//! At rest less is asked for, because no request is disturbed: see [`choose_at_rest`].
 //!
 //! INVARIANT: the choice never empties the segment that is being written, nor one that cannot be
 //! emptied. Choosing and doing at rest ends by itself, and copies at most a bounded share of what
@@ -35,7 +35,7 @@ pub(crate) struct SegmentUse {
     pub(crate) sealed: bool,
     /// A checksum failed while it was being emptied: it must stay for what else it holds.
     pub(crate) stuck: bool,
-    /// A record in it is bad, and nobody needs it any more: the next start should not meet it.
+    /// A record in it is bad, and not needed any more: the next start should not meet it.
     pub(crate) bad: bool,
 }
 
@@ -87,6 +87,8 @@ pub(crate) enum Choice {
 /// Decides. `journal_bytes` is what all files of the journal take.
 #[must_use]
 pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) -> Choice {
+    assert!(room.live_bytes_max() <= room.pressed_bytes(), "room can be made before it must");
+    assert!(room.pressed_bytes() <= room.full_bytes(), "compaction begins before WRITEs wait");
     // Shares are compared as fractions of 2^16 of the segment's own size.
     let share = |one: &SegmentUse| (one.live_bytes << 16) / one.bytes.max(1);
     let free = segments.iter().filter(|one| one.sealed && !one.stuck);
@@ -108,7 +110,7 @@ pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) ->
     if cheap || worth || pressed { Choice::Empty { segment: best.segment } } else { Choice::Rest }
 }
 
-/// Decides when nobody appends, and [`choose`] has found nothing.
+/// Decides when nothing is appended, and [`choose`] has found nothing.
 ///
 /// A segment that is mostly dead is emptied if that gives back twice what is copied, and enough to
 /// be worth it at all; the one that is being written is closed first. Of segments too small for

@@ -2,7 +2,7 @@
 //! headers of its journal. No request reads them, so a scrub looks at them, and a start that meets
 //! a bad one goes on where the same is said elsewhere.
 //!
-//! INVARIANT: a superblock is written anew only with what the store was opened as. A segment of
+//! INVARIANT: a superblock is rewritten only with what the store was opened as. A segment of
 //! which such a part is bad stays until all that lives in it was copied.
 //! Spec: docs/formats/journal.md §1, §6.
 
@@ -14,7 +14,7 @@ use crate::store::{Inner, Store};
 use crate::superblock_files::{NAMES, read, write};
 
 impl Store {
-    /// Compares both files of the superblock with what the store was opened as, and writes anew
+    /// Compares both files of the superblock with what the store was opened as, and rewrites
     /// what is not that. Tells how many were bad, all of which are good now.
     ///
     /// # Errors
@@ -27,9 +27,10 @@ impl Store {
                 continue;
             }
             write(disk, &inner.dir, name, &inner.superblock).await?;
-            tracing::error!(name, "a superblock was bad or gone: it is written anew");
+            tracing::error!(name, "a superblock was bad or gone: it is rewritten");
             bad += 1;
         }
+        assert!(bad <= NAMES.len() as u64, "no more are bad than there are");
         Ok(bad)
     }
 

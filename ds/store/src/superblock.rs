@@ -9,6 +9,7 @@ pub(crate) const SUPERBLOCK_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"SHOALDS1";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 60;
+const _: () = assert!(CRC_AT + 4 == SUPERBLOCK_BYTES, "the checksum ends the superblock");
 
 /// Whose store it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Superblock {
         bytes[32..40].copy_from_slice(&self.formatted_unix_ns.to_be_bytes());
         let crc = crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+        debug_assert_eq!(Self::decode(&bytes), Ok(*self), "a superblock reads back");
         bytes
     }
 

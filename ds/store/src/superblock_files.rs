@@ -23,7 +23,7 @@ pub(crate) async fn load_or_format(env: &Env, dir: &Path) -> Result<(Superblock,
     disk.create_dir_all(dir).await?;
     let [first, copy] = [read(disk, &dir.join(NAMES[0])).await?, read(disk, &dir.join(NAMES[1])).await?];
     match (first, copy) {
-        // What another version wrote, nobody here may write.
+        // What another version wrote is not overwritten.
         (Some(Err(error @ SuperblockError::Version { .. })), _) => Err(error.into()),
         (_, Some(Err(error @ SuperblockError::Version { .. }))) => Err(error.into()),
         (Some(Ok(one)), Some(Ok(other))) if one == other => Ok((one, 0)),

@@ -1,6 +1,6 @@
 //! Which records are on stable storage, and which appends have not landed in the index yet.
 //!
-//! [`Stamps`] lets a COMMIT return at once when somebody else's sync came after the last write.
+//! [`Stamps`] lets a COMMIT return at once when another request's sync came after the last write.
 //! [`InFlight`] lets compaction know that a segment holds nothing that the index has not seen.
 //!
 //! INVARIANT: a stamp at or below `synced` belongs to a record that is on stable storage.
@@ -31,6 +31,7 @@ impl Stamps {
 
     /// A sync that began at `horizon` has succeeded.
     pub(crate) fn synced(&self, horizon: u64) {
+        assert!(horizon <= self.horizon(), "a sync covers what was appended before it");
         self.synced.fetch_max(horizon, Ordering::SeqCst);
     }
 
@@ -59,7 +60,8 @@ impl InFlight {
         let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
-        state.running.insert(number);
+        let is_new = state.running.insert(number);
+        assert!(is_new, "an append begins once");
         number
     }
 

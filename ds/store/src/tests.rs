@@ -87,7 +87,7 @@ async fn stale_epochs_are_refused_and_higher_ones_remembered() {
     let one = extent(1);
     store.write(one, Epoch(2), 0, bytes(6, 100), Stability::Unstable).await.unwrap();
     store.write(one, Epoch(1), 0, bytes(7, 100), Stability::Unstable).await.unwrap();
-    assert_eq!(store.size(one).epoch, Epoch(2), "a higher epoch was seen, which fences nobody");
+    assert_eq!(store.size(one).epoch, Epoch(2), "a higher epoch was seen, which fences no handle");
     store.fence(one, Epoch(2)).await.unwrap();
     let stale = store.write(one, Epoch(1), 0, bytes(8, 100), Stability::Unstable).await;
     assert!(matches!(stale, Err(ChangeError::Stale { known: Epoch(2) })), "{stale:?}");

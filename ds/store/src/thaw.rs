@@ -1,8 +1,8 @@
 //! Whether an image is all there is of its extent: what an image that is in use is above, and
 //! below.
 //!
-//! Knows nothing of who is to be told. An image that came into use, or was found in the journal at
-//! the start, is taken for all there is until somebody says otherwise.
+//! Does not know which servers are to be told. An image that came into use, or was found in the
+//! journal at the start, is taken for all there is until it is said otherwise.
 //!
 //! INVARIANT: where [`Store::above_image`] answers 0, no byte was said above the image, and none
 //! that has its place will be.
@@ -13,7 +13,7 @@ use layout::ExtentId;
 use crate::store::Store;
 
 impl Store {
-    /// Somebody keeps in mind that something lies above the image with this sequence. Nothing is
+    /// Metadata servers know that something lies above the image with this sequence. Nothing is
     /// noted if another one shows by now.
     pub fn thawed(&self, extent: ExtentId, image: u64) {
         let mut shard = self.inner.index.shard(extent);
@@ -33,7 +33,7 @@ impl Store {
 
     /// What lies above the image with the sequence `image`: 0 for nothing, else the highest
     /// sequence that was given to an act of the extent. `None` if that image does not show; or if
-    /// acts are under way of which nobody knows yet what they come to.
+    /// acts are under way, and what they come to is not known yet.
     #[must_use]
     pub fn above_image(&self, extent: ExtentId, image: u64) -> Option<u64> {
         let shard = self.inner.index.shard(extent);

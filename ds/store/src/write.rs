@@ -4,8 +4,8 @@
 //! into the index under the lock again. FENCE waits for what was admitted, so an admitted WRITE
 //! always completes.
 //!
-//! INVARIANT: a record that reached the journal reaches the index, even if whoever asked for it has
-//! gone away.
+//! INVARIANT: a record that reached the journal reaches the index, even if the request that made it
+//! was dropped.
 //! Spec: docs/formats/journal.md §4.
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Store {
         Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
     }
 
-    /// Whether a request at this epoch may be served: for whoever does something before it is
+    /// Whether a request at this epoch may be served: for a caller that does something before it is
     /// admitted.
     ///
     /// # Errors
@@ -101,8 +101,8 @@ impl Store {
         }
     }
 
-    /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than
-    /// what is there does not show, whatever comes first.
+    /// Takes in a WRITE that the extent's primary has given its place, `sequence`. What is older
+    /// than what is there does not show, whatever comes first.
     ///
     /// # Units
     /// `offset` counts bytes from the start of the extent.
@@ -159,7 +159,7 @@ impl Ticket {
         self.admitted.act.sequence
     }
 
-    /// The sequence of the image that it would lie above, if nobody was told yet that something
+    /// The sequence of the image that it would lie above, if it was not told yet that something
     /// does: see [`Store::thawed`]. A WRITE that came before the image did lies above it too, and
     /// says nothing here.
     #[must_use]
@@ -276,7 +276,8 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.inner.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let before = self.inner.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        assert!(self.bytes <= before, "room that is given back was taken");
     }
 }
 
@@ -303,8 +304,8 @@ impl Admitted {
         // Before the index gets an entry: a refused WRITE leaves none.
         room.inner.check_forgotten(extent, epoch)?;
         let known = shard.entry(extent).or_default();
-        // A client's handle is good until it is fenced; a home that knows less than we do is no
-        // home any more.
+        // A client's handle is good until it is fenced; a primary that knows less than we do is no
+        // primary any more.
         let least = if told.is_some() { known.epoch } else { known.fence_epoch };
         if epoch < least {
             return Err(ChangeError::Stale { known: least });
@@ -315,8 +316,10 @@ impl Admitted {
         let epoch = known.epoch.max(epoch);
         known.epoch = epoch;
         let sequence = told.unwrap_or(known.sequence + 1);
-        known.is_backup = told.is_some();
+        known.is_replica = told.is_some();
         known.sequence = known.sequence.max(sequence);
+        assert!(known.fence_epoch <= epoch, "a WRITE is admitted above the fence");
+        assert!(sequence <= known.sequence, "a place that was given is not given again");
         let generation = known.generation;
         known.writers[generation] += 1;
         let frozen = known.base.as_ref().filter(|base| !base.thawed);
@@ -333,6 +336,7 @@ impl Admitted {
         let (now_unix_ns, now_ms) = (inner.env.clock.wall_ns(), inner.env.clock.monotonic_ms());
         let mut shard = inner.index.shard(self.act.extent);
         let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        assert!(0 < known.writers[self.generation], "a WRITE is counted until it has landed");
         inner.index.apply(known, &self.act, at);
         known.mtime_unix_ns = known.mtime_unix_ns.max(now_unix_ns);
         known.changed_ms = known.changed_ms.max(now_ms);
@@ -349,6 +353,7 @@ impl Drop for Admitted {
         let inner = &self.room.inner;
         let mut shard = inner.index.shard(self.act.extent);
         let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        assert!(0 < known.writers[self.generation], "a WRITE was counted when it was admitted");
         known.writers[self.generation] -= 1;
         if known.writers[self.generation] == 0 {
             known.wake();
@@ -368,7 +373,7 @@ impl Landing {
     async fn land(mut self) -> Result<(), ChangeError> {
         let (_, appended) = self.work.as_mut().expect("it is only taken below");
         let outcome = appended.await;
-        let (admitted, _) = self.work.take().expect("nobody else takes it");
+        let (admitted, _) = self.work.take().expect("it is only taken here");
         finish(&admitted, self.durability, outcome)
     }
 }
@@ -377,7 +382,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         let Some((admitted, appended)) = self.work.take() else { return };
         let durability = self.durability;
-        // Without a runtime the process is ending, and nobody will read the index again.
+        // Without a runtime the process is ending, and the index is not read again.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { finish(&admitted, durability, appended.await) });
         }
@@ -389,7 +394,8 @@ fn finish(
     durability: Durability,
     outcome: Result<Vec<Location>, AppendError>,
 ) -> Result<(), ChangeError> {
-    let at = *outcome?.first().expect("one record, one location");
-    admitted.land(at, durability);
+    let places = outcome?;
+    assert_eq!(places.len(), 1, "one record, one place");
+    admitted.land(places[0], durability);
     Ok(())
 }

@@ -69,7 +69,7 @@ impl ManualClock {
         self.lock().wall_ns = wall_ms * 1_000_000;
     }
 
-    /// How long until the earliest sleeper is due, if anybody sleeps.
+    /// How long until the earliest sleeper is due, if there is one.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let state = self.lock();
         state.sleepers.iter().map(|(deadline, _)| deadline.saturating_sub(state.monotonic_ns)).min()

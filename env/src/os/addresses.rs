@@ -54,7 +54,7 @@ pub enum PlaceError {
     Io(#[from] io::Error),
 }
 
-/// Where an address belongs. An interface that is made anew (hot-plug, the network's restart) has
+/// Where an address belongs. An interface that is recreated (hot-plug, the network's restart) has
 /// another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Site {
@@ -227,14 +227,14 @@ pub fn run_guard(addresses: &[ServiceAddress], interface: Option<&str>) -> Resul
     let line = io::stdin().as_fd().try_clone_to_owned()?;
     let places: Vec<Place> =
         sites(addresses, interface)?.iter().map(|site| (site.interface, site.address)).collect();
-    Ok(guard::run(&line, &places)?)
+    Ok(guard::guard_addresses(&line, &places)?)
 }
 
 impl Addresses for OsAddresses {
     fn add(&self, address: ServiceAddress, valid_s: u32) -> io::Result<()> {
         let Err(error) = netlink::add(self.site(address)?.interface, address, valid_s) else { return Ok(()) };
-        // The next call finds it there. Not this one: whoever renews an address must see that it
-        // has gone, and announce it again.
+        // The next call finds it there. Not this one: a caller that renews an address must see that
+        // it has gone, and announce it again.
         match self.look_again(address) {
             Ok(_) | Err(PlaceError::Io(_)) => Err(error),
             Err(why) => Err(io::Error::other(format!("{error}; {why}"))),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_was_made_anew_is_found_again() {
+    fn an_interface_that_was_recreated_is_found_again() {
         let address: ServiceAddress = "10.0.0.100/24".parse().unwrap();
         let mut all = [interface("eth0", 2, "10.0.0.5"), interface("eth1", 3, "10.0.0.6")];
         let site = Site::of(address, &all[1]).unwrap();
@@ -336,7 +336,7 @@ mod tests {
 
     /// The whole of it, where this may be done: in a network of the thread's own.
     #[test]
-    fn an_address_comes_back_on_an_interface_that_was_made_anew_and_the_guard_finds_it_there() {
+    fn an_address_comes_back_on_a_recreated_interface_and_the_guard_finds_it_there() {
         let whole = || {
             // SAFETY: no memory is handed over; this thread alone has another network from here on.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 || !make_pair() {
@@ -358,7 +358,7 @@ mod tests {
             door.announce(address).unwrap();
             let (server, line) = guard_line::pair().unwrap();
             drop(server);
-            guard::run(&line, &[before]).unwrap();
+            guard::guard_addresses(&line, &[before]).unwrap();
             assert_eq!(door.present().unwrap(), []);
         };
         std::thread::spawn(whole).join().unwrap();

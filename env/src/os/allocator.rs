@@ -1,8 +1,8 @@
 //! How the C library's allocator treats large buffers.
 //!
 //! A server gets and frees a buffer of up to a megabyte with each request. By default each of them
-//! is mapped anew and given back, and the kernel clears its pages every time; measured, that halves
-//! the speed of reads with several requests under way.
+//! is mapped again and given back, and the kernel clears its pages every time; measured, that
+//! halves the speed of reads with several requests under way.
 
 /// Buffers below this come from the heap.
 const HEAP_BYTES: libc::c_int = 8 << 20;

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_suspends_the_machine_while_this_looks() {
+    fn the_machine_is_not_suspended_while_this_looks() {
         let clock = OsClock::new();
         let first_ms = clock.suspended_ms();
         let apart = (0..10_000).map(|_| clock.suspended_ms().abs_diff(first_ms));

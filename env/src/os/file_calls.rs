@@ -156,8 +156,8 @@ fn read_some(
     let offset = file_offset(offset + start as u64)?;
     let room = &mut buffer.spare_capacity_mut()[..(len - start).min(TRANSFER_BYTES_MAX)];
     let vector = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    // SAFETY: the vector is the buffer's own spare room, borrowed over the call; nobody else sees
-    // it.
+    // SAFETY: the vector is the buffer's own spare room, borrowed over the call: no other
+    // code sees it.
     let done = check(unsafe { libc::preadv2(fd, &raw const vector, 1, offset, flags) } as i64)?;
     assert!(start + done <= len, "the kernel read more than there was room for");
     // SAFETY: the kernel has just written `done` bytes behind the first `start`.

@@ -32,14 +32,14 @@ pub(super) fn start(mut command: Command) -> io::Result<(OwnedFd, Child)> {
 }
 
 /// Guards until the server ends. `line` is the guard's end.
-pub(super) fn run(line: &OwnedFd, places: &[Place]) -> io::Result<()> {
+pub(super) fn guard_addresses(line: &OwnedFd, places: &[Place]) -> io::Result<()> {
     ignore_signals();
     let clock = OsClock::new();
     let mut held: Vec<OwnedFd> = Vec::new();
     let mut deadline_ms = None;
     loop {
         let events = wait(line, &held, deadline_ms, clock.monotonic_ms())?;
-        // Sockets that both sides are through with are let go.
+        // Sockets that both sides are through with are dropped.
         let mut over = events.iter().skip(1).map(|event| event.revents != 0);
         held.retain(|_| !over.next().unwrap_or(false));
         if events.first().is_some_and(|event| event.revents != 0) {
@@ -76,11 +76,11 @@ fn give_up(places: &[Place], held: &mut Vec<OwnedFd>) {
 }
 
 /// An address that is not where it was when the guard began has gone by itself, or is on an
-/// interface that was made anew.
+/// interface that was recreated.
 fn remove_anywhere(address: ServiceAddress) {
     let all = interfaces::all().unwrap_or_default();
     for interface in all.iter().filter(|interface| interface.addresses.contains(&address.ip)) {
-        // There is nobody to tell.
+        // There is no caller to tell.
         let _ = netlink::remove(interface.index, address);
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     if made != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: two descriptors that were just opened and nobody else has.
+    // SAFETY: two descriptors that were just opened and have no other owner.
     let (server, guard) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
     let patience = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
     let bytes = libc::socklen_t::try_from(size_of_val(&patience)).expect("a time is small");

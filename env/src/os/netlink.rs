@@ -19,7 +19,7 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
-/// The address is used at once: whoever had it before is dead, or gives it up.
+/// The address is used at once: the node that had it before is dead, or gives it up.
 const IFA_F_NODAD: u8 = 0x02;
 const HEADER_BYTES: usize = 16;
 /// An answer is an error number with the header that it answers.
@@ -81,7 +81,7 @@ fn exchange(mut request: Vec<u8>) -> io::Result<()> {
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a descriptor that was just opened and nobody else has.
+    // SAFETY: a descriptor that was just opened and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: the buffer is live and its own length is passed with it.
     let sent = unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };

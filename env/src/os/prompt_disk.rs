@@ -22,7 +22,7 @@ use crate::disk::Capacity;
 use crate::limits::{PROMPT_BYTES_MAX, PROMPT_SYNC_NS_MAX};
 use crate::{BoxFuture, Clock, Disk, File, OpenMode};
 
-/// A disk whose small writes wait for nobody.
+/// A disk whose small writes wait for no thread.
 #[derive(Clone)]
 pub struct PromptDisk {
     threads: BlockingDisk,

@@ -11,7 +11,7 @@ fn open(domain: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     if socket < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a descriptor that was just opened and nobody else has.
+    // SAFETY: a descriptor that was just opened and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 

@@ -1,8 +1,8 @@
 //! Ends TCP connections without a word to the other side.
 //!
 //! A closed connection says so, or resets; a client that hears that connects again at once, to a
-//! machine that has nobody to answer. A socket in repair mode (Linux since 3.5, CAP_NET_ADMIN) is
-//! disconnected in silence and leaves nothing behind, whoever else has it open. Without that right
+//! machine that does not answer. A socket in repair mode (Linux since 3.5, CAP_NET_ADMIN) is
+//! disconnected in silence and leaves nothing behind, whatever else has it open. Without that right
 //! it is closed, which says nothing either once its address is gone.
 
 use std::io;

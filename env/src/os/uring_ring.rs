@@ -49,7 +49,7 @@ impl Ring {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: `fd` was just made and is owned by nobody else.
+        // SAFETY: `fd` was just made and has no other owner.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
         let shared = Arc::new(Shared { inbox: Mutex::default(), wake });
         let (report, reported) = mpsc::sync_channel(1);
@@ -174,7 +174,7 @@ impl Worker {
                 self.arm_wake();
             }
             self.submit_ready();
-            // The wake-up is in the ring: whoever pushes from now on ends this wait.
+            // The wake-up is in the ring: a push from now on ends this wait.
             if let Err(error) = self.ring.submit_and_wait(1) {
                 match error.raw_os_error() {
                     Some(libc::EINTR | libc::EAGAIN | libc::EBUSY) => {}

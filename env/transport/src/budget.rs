@@ -6,10 +6,10 @@
 //! wait get their turn address by address, and at an address connection by connection; a part of an
 //! address's share is for connections that take what they asked for (`accounts.rs`).
 //!
-//! INVARIANT: what is taken is given back when its [`Room`] is dropped, also if whoever waited for
-//! it is gone.
-//! INVARIANT: who holds room for a record may wait for room for an answer, and never the other way
-//! round: what an answer waits for is its peer, which is cut if it takes nothing.
+//! INVARIANT: what is taken is given back when its [`Room`] is dropped, also if the task that
+//! waited for it is gone.
+//! INVARIANT: a task that holds room for a record may wait for room for an answer, and never the
+//! other way round: what an answer waits for is its peer, which is cut if it takes nothing.
 
 mod accounts;
 

@@ -31,7 +31,7 @@ pub(crate) enum Verdict<T> {
 }
 
 impl<T> Door<T> {
-    /// Nobody is in. No place is no door: there is one at least.
+    /// No connection is in. No place is no door: there is one at least.
     pub(crate) fn new(places_max: usize) -> Self {
         Self { places_max: places_max.max(1), taken: 0, inside: BTreeMap::new() }
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_keeps_nobody_out() {
+    fn one_address_keeps_no_other_out() {
         assert_eq!(goes(&[(A, false), (A, false), (A, false)], B), Some(0));
         assert_eq!(goes(&[(A, true), (A, false), (A, true)], B), Some(1), "what works goes last");
         assert_eq!(goes(&[(A, true), (A, true), (A, true)], B), Some(0), "the oldest");

@@ -10,8 +10,8 @@
 //! are bounded over all connections, in both directions, with a share for each address
 //! (`budget.rs`). Every bound is in [`Limits`].
 //!
-//! INVARIANT: every call that a service accepted is answered, or its connection is closed; nobody
-//! waits for ever.
+//! INVARIANT: every call that a service accepted is answered, or its connection is closed; no
+//! caller waits for ever.
 //! INVARIANT: bytes of a large record are moved once by us, from the socket to the buffer they stay
 //! in.
 //! Spec: RFC 5531 §9, §11; RFC 8881 §2.10.3.1 (calls in both directions).

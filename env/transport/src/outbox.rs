@@ -79,7 +79,7 @@ impl Outbox {
         self.queue.send(outgoing).map_err(|_| Closed)
     }
 
-    /// Wakes everybody who waits for room, and lets nobody in any more.
+    /// Wakes all that wait for room, and takes no more messages.
     pub(crate) fn close(&self) {
         self.room.close();
     }

@@ -52,7 +52,8 @@ impl Pending {
         Some(Waiting { pending: self, xid, reply })
     }
 
-    /// Gives a reply to whoever waits for it; a reply that nobody waits for any more is dropped.
+    /// Gives a reply to the task that waits for it; a reply that is not waited for any more is
+    /// dropped.
     pub(crate) fn deliver(&self, header: ReplyHeader, results: Reader) {
         let sender = self.lock().waiting.remove(&header.xid);
         if let Some(sender) = sender {

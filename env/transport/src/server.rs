@@ -92,8 +92,8 @@ fn let_in(door: &Arc<Mutex<Door<Connection>>>, link: &Link, stream: Stream) {
             tracing::debug!(peer = %stream.peer, other = %other.peer(), "too many connections: one gives way");
             other.close();
         }
-        // Dropping the stream closes it: better than a client that waits in a backlog nobody looks
-        // at.
+        // Dropping the stream closes it: better than a client that waits in a backlog for
+        // ever.
         Verdict::Full => {
             tracing::debug!(peer = %stream.peer, "too many connections");
             return;

@@ -161,7 +161,7 @@ proptest! {
             let (group, was) = (spread(&holders, group), spread(&holders, was));
             prop_assert!(group.zone <= was.zone.max(1) && group.rack <= was.rack.max(1) && group.host <= was.host.max(1));
         }
-        // Looked at anew, from what each really holds.
+        // Looked at again, from what each really holds.
         if let Some(mut again) = Balance::new(now, begun) {
             prop_assert_eq!(round(&mut again, &mut after, 1), vec![]);
         }
@@ -188,7 +188,7 @@ proptest! {
                         let at = balance.find(id).unwrap();
                         balance.holders[at].held_bytes + least <= balance.shares[at]
                     };
-                    // Somebody could have the smallest piece, and it stays only if its group is
+                    // A server could have the smallest piece, and it stays only if its group is
                     // there already.
                     let blocked = |id: DataServerId| groups.iter().filter(|group| group.iter().any(|piece| piece.on == one.id && piece.bytes == least)).all(|group| group.iter().any(|piece| piece.on == id));
                     let could = balance.holders.iter().any(|other| wants(other.id) && !blocked(other.id));

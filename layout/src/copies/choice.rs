@@ -34,7 +34,7 @@ impl Domain {
     }
 }
 
-/// A data server as a choice of backups looks at it.
+/// A data server as a choice of replicas looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Which one.
@@ -43,7 +43,7 @@ pub struct Place {
     pub domain: Domain,
     /// Bytes it can still take.
     pub free_bytes: u64,
-    /// It has a lease, takes writes, and nobody complains of it.
+    /// It has a lease, takes writes, and no server complains of it.
     pub fit: bool,
     /// It has a lease.
     pub up: bool,
@@ -86,5 +86,7 @@ pub fn choose_backups(
         with.push(left.remove(at));
         chosen.push(id);
     }
+    assert!(chosen.len() <= count, "no more servers than are missing");
+    debug_assert!(chosen.iter().all(|id| !taken.contains(id)), "copies lie on other servers");
     chosen
 }

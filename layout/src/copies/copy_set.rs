@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::data_server::DataServerId;
 use crate::epoch::Epoch;
 
-/// Backups of one extent at most.
+/// Replicas of one extent at most.
 pub const BACKUPS_MAX: usize = 2;
-/// Copies of an extent at most, the home's included.
+/// Copies of an extent at most, the primary's included.
 pub const COPIES_MAX: usize = 1 + BACKUPS_MAX;
 
 /// A data server that keeps a further copy of an extent.
@@ -17,7 +17,7 @@ pub const COPIES_MAX: usize = 1 + BACKUPS_MAX;
 pub struct Backup {
     /// Which one.
     pub server: DataServerId,
-    /// The extent's epoch when it became a backup this time.
+    /// The extent's epoch when it became a replica this time.
     pub since: Epoch,
     /// It does not hold everything yet.
     pub filling: bool,

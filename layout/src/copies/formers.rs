@@ -1,4 +1,4 @@
-//! Former servers of an extent: they keep their bytes until a new home has proved itself.
+//! Former servers of an extent: they keep their bytes until a new primary has proved itself.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::copy_set::BACKUPS_MAX;
 use crate::data_server::DataServerId;
 
-/// Servers that held everything when the home last showed what it has, and are in the set no more:
-/// they keep their bytes, and serve none, until a new home has shown that it has them.
+/// Servers that held everything when the primary last showed what it has, and are in the set no
+/// more: they keep their bytes, and serve none, until a new primary has shown that it has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Formers([Option<DataServerId>; BACKUPS_MAX]);
 
@@ -16,7 +16,7 @@ impl Formers {
     /// No servers.
     pub const NONE: Self = Self([None; BACKUPS_MAX]);
 
-    /// These servers; `None` if they are more than a set has backups.
+    /// These servers; `None` if they are more than a set has replicas.
     #[must_use]
     pub fn new(servers: impl IntoIterator<Item = DataServerId>) -> Option<Self> {
         let mut formers = Self::default();

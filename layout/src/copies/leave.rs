@@ -10,10 +10,10 @@ use super::copy_set::{COPIES_MAX, Copies};
 use crate::data_server::DataServerId;
 
 /// What the copies of an extent should be next, so that one day none is on a server that is
-/// `leaving`; `None` if none is, or if nothing can be done now. `copies` are wished in all; nobody
-/// who is leaving is `fit`.
+/// `leaving`; `None` if none is, or if nothing can be done now. `copies` are wished in all; no
+/// server that is leaving is `fit`.
 ///
-/// The home changes only to a backup that is up and holds everything.
+/// The primary changes only to a replica that is up and holds everything.
 #[must_use]
 pub fn leave(
     now: &Copies,
@@ -34,6 +34,7 @@ pub fn leave(
         servers.iter().copied().filter(|id| stays(id) && up(*id) && !filling(*id)).collect();
     let first = *whole.first().unwrap_or(&now.home);
     let heir = if stays(&now.home) { now.home } else { first };
+    assert!(heir == now.home || now.backups.contains(&(heir, false)), "the heir holds everything");
     let mut next = now.clone();
     if 0 < wanted && wanted <= whole.len() {
         next.home = heir;

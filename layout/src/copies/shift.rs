@@ -31,7 +31,7 @@ pub enum Step {
     Wait,
     /// It cannot be moved.
     Never,
-    /// These copies; the home hands over if another is named.
+    /// These copies; the primary hands over if another is named.
     Change(Copies),
 }
 
@@ -56,7 +56,7 @@ impl Shift {
         }
         let wished = self.copies.clamp(1, COPIES_MAX);
         if servers.len() <= wished {
-            // Both of them keep it already: somebody else must, before one may go.
+            // Both of them keep it already: a third one must, before one may go.
             let room = usize::from(servers.len() < COPIES_MAX);
             match choose_backups(places, &servers, room, rotation).first() {
                 Some(more) => {
@@ -73,6 +73,9 @@ impl Shift {
             next.home = self.to;
         }
         next.backups.retain(|(id, _)| ![self.from, next.home].contains(id));
+        let left = next.servers();
+        assert!(!left.contains(&self.from) && left.contains(&self.to), "the copy has moved");
+        assert_eq!(left.len() + 1, servers.len(), "one server leaves");
         Step::Change(next)
     }
 
@@ -89,13 +92,14 @@ impl Shift {
             }
         }
         next.backups.push((self.to, true));
+        assert!(next.servers().len() <= COPIES_MAX, "a set keeps within its limit");
         Step::Change(next)
     }
 }
 
-/// The copies without one, where there are more than are wished: one was to move and whoever saw to
-/// it did not end. `None` if there are not, or if they are not all well. Those that stay stand as
-/// far apart as can be; of equal ones the fullest goes.
+/// The copies without one, where there are more than are wished: one was to move, and the server
+/// that moved it did not end that. `None` if there are not, or if they are not all well. Those that
+/// stay stand as far apart as can be; of equal ones the fullest goes.
 #[must_use]
 pub fn surplus(now: &Copies, places: &[Place], copies: usize) -> Option<Copies> {
     let place = |id: DataServerId| places.iter().find(|place| place.id == id);

@@ -1,4 +1,4 @@
-//! Tests of who becomes home and who becomes backup.
+//! Tests of who becomes primary and who becomes replica.
 
 use proptest::prelude::*;
 
@@ -75,14 +75,14 @@ fn the_freest_comes_first_and_the_full_never() {
 }
 
 #[test]
-fn a_backup_takes_the_place_of_a_dead_home() {
+fn a_replica_takes_the_place_of_a_dead_primary() {
     let places = [dead(1), place(2, ""), place(3, "")];
     let next = plan(&copies(1, &[(2, false)]), &places, &TWO, 0).unwrap();
     assert_eq!(next, copies(2, &[(3, true)]));
 }
 
 #[test]
-fn what_is_being_filled_does_not_become_home() {
+fn what_is_being_filled_does_not_become_primary() {
     let places = [dead(1), place(2, ""), place(3, "")];
     assert_eq!(plan(&copies(1, &[(2, true)]), &places, &TWO, 0), None);
     let next = plan(&copies(1, &[(2, true), (3, false)]), &places, &TWO, 0).unwrap();
@@ -90,13 +90,13 @@ fn what_is_being_filled_does_not_become_home() {
 }
 
 #[test]
-fn a_home_that_may_still_hold_a_lease_stays() {
+fn a_primary_that_may_still_hold_a_lease_stays() {
     let places = [Place { dead: false, ..dead(1) }, place(2, ""), place(3, "")];
     assert_eq!(plan(&copies(1, &[(2, false)]), &places, &TWO, 0), None);
 }
 
 #[test]
-fn a_lost_backup_is_replaced_or_the_set_shrinks() {
+fn a_lost_replica_is_replaced_or_the_set_shrinks() {
     let places = [place(1, ""), place(2, ""), place(3, "")];
     let lost = Wish { lost: Some(DataServerId(2)), ..TWO };
     assert_eq!(plan(&copies(1, &[(2, false)]), &places, &lost, 0), Some(copies(1, &[(3, true)])));
@@ -104,10 +104,10 @@ fn a_lost_backup_is_replaced_or_the_set_shrinks() {
     assert_eq!(plan(&copies(1, &[]), &places[..2], &TWO, 0), Some(copies(1, &[(2, true)])), "refilled later");
 }
 
-/// It has something to cut before it gets a lease, and cannot while it waits for the backup. While
+/// It has something to cut before it gets a lease, and cannot while it waits for the replica. While
 /// that is up it is the one that can serve.
 #[test]
-fn a_home_without_a_lease_loses_a_backup_that_is_not_up_either() {
+fn a_primary_without_a_lease_loses_a_replica_that_is_not_up_either() {
     let lost = Wish { lost: Some(DataServerId(2)), ..TWO };
     for home in [dead(1), Place { dead: false, ..dead(1) }] {
         let places = [home.clone(), dead(2)];
@@ -119,7 +119,7 @@ fn a_home_without_a_lease_loses_a_backup_that_is_not_up_either() {
 }
 
 #[test]
-fn a_dead_backup_is_buried_when_it_is_time() {
+fn a_dead_replica_is_buried_when_it_is_time() {
     let places = [place(1, ""), dead(2), place(3, "")];
     assert_eq!(plan(&copies(1, &[(2, false)]), &places, &TWO, 0), None);
     let bury = Wish { bury: true, ..TWO };
@@ -127,8 +127,8 @@ fn a_dead_backup_is_buried_when_it_is_time() {
 }
 
 proptest! {
-    /// Whatever is up: the new set has no server twice, its home held everything, nobody is called
-    /// full who was not, and the same question has no second answer.
+    /// Whatever is up: the new set has no server twice, its primary held everything, no
+    /// replica is called full that was not, and the same question has no second answer.
     #[test]
     fn a_plan_is_sound(
         states in proptest::collection::vec((0u8..3, 0u64..3), 1..6),

@@ -14,6 +14,15 @@ use crate::ec::profile::Profile;
 pub use self::contract::{Codec, Coefficients};
 pub use crate::ec::codec_id::CodecId;
 
+const _: () = {
+    let mut at = 0;
+    while at < Profile::ALL.len() {
+        let profile = Profile::ALL[at];
+        assert!(profile.codec().can(profile), "each profile has a codec that can code it");
+        at += 1;
+    }
+};
+
 impl CodecId {
     /// Whether groups of this profile can be under this codec.
     #[must_use]

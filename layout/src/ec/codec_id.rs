@@ -45,3 +45,10 @@ impl CodecId {
         }
     }
 }
+
+const _: () = {
+    let copies = CodecId::from_u8(CodecId::Copies.as_u8());
+    assert!(matches!(copies, Some(CodecId::Copies)), "a number leads back to its codec");
+    let leopard = CodecId::from_u8(CodecId::Leopard16.as_u8());
+    assert!(matches!(leopard, Some(CodecId::Leopard16)), "a number leads back to its codec");
+};

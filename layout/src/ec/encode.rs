@@ -1,8 +1,8 @@
 //! Encoding a group: windows of its members in, windows of its parity out, at the end the shape and
 //! the parity images' footers.
 //!
-//! Sums are made on the way. A member that is not what its home said, because something altered it
-//! on a disk or on the way, is found before the group becomes real.
+//! Sums are made on the way. A member that is not what its data server said, because something
+//! altered it on a disk or on the way, is found before the group becomes real.
 //!
 //! Spec: docs/formats/group.md §2, §5.
 
@@ -11,6 +11,7 @@ use crate::ec::footer;
 use crate::ec::group::{Draft, GroupError, ImageId, Shape};
 use crate::ec::sums::{ImageSum, Summing, Sums};
 use crate::ec::window::{Window, Windows};
+use crate::limits::IMAGE_BYTES_MAX;
 
 /// Why a group cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +32,8 @@ pub enum EncodeError {
     /// More or fewer windows than there are, or not one for each image. The caller's fault.
     #[error("windows do not cover the group")]
     Cover,
-    /// A member's bytes are not those its home vouched for. Its home's fault, or of what lies
-    /// between.
+    /// A member's bytes are not those its data server vouched for. Its data server's fault, or of
+    /// what lies between.
     #[error("image {image} is not what its data server said it is")]
     Altered {
         /// Which one.
@@ -68,6 +69,7 @@ impl Encoder {
         draft.check()?;
         let codec = draft.codec.open(draft.profile);
         let windows = Windows::over(draft.payload_bytes(), window_bytes);
+        assert!(draft.payload_bytes() <= IMAGE_BYTES_MAX, "a checked draft has bounded parity");
         let summing = vec![Summing::default(); draft.profile.images()];
         Ok(Self { draft, codec, windows, summing })
     }
@@ -125,6 +127,12 @@ impl Encoder {
         let of_parity: Vec<ImageSum> = sums[self.draft.members.len()..].iter().map(Sums::whole).collect();
         let shape = self.draft.shape(&of_parity)?;
         let footers = footer::encode_all(&shape, &sums);
+        let file_bytes = |footer: &Vec<u8>| shape.payload_bytes() + footer.len() as u64;
+        let announced = shape.draft().parity_file_bytes();
+        assert!(
+            footers.iter().all(|footer| file_bytes(footer) == announced),
+            "a parity image is as long as its draft announced"
+        );
         Ok(Encoded { shape, footers })
     }
 }

@@ -1,9 +1,10 @@
 //! What follows the payload of a parity image: the block checksums of the whole group, its shape,
 //! and a trailer.
 //!
-//! So a parity image describes itself and its group: it can be scrubbed alone, and whoever rebuilds
-//! a part of any image of the group finds the checksum of what must come out. The footer is read in
-//! two steps, trailer first, so that nothing is allocated for a length that was not checked.
+//! So a parity image describes itself and its group: it can be scrubbed alone, and a reader that
+//! rebuilds a part of any image of the group finds the checksum of what must come out. The footer
+//! is read in two steps, trailer first, so that nothing is allocated for a length that was not
+//! checked.
 //!
 //! Spec: docs/formats/group.md §5.
 
@@ -159,6 +160,8 @@ pub(super) fn encode_all(shape: &Shape, sums: &[Sums]) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let mut front: Vec<u8> = sums.iter().flat_map(Sums::list).copied().collect();
+    let expected: u64 = (0..shape.slots()).map(|slot| list_bytes(shape.bytes(slot))).sum();
+    assert_eq!(front.len() as u64, expected, "a checksum for each block of each image");
     let length = |bytes: usize| u32::try_from(bytes).expect("lengths of groups are bounded").to_be_bytes();
     let lists = length(front.len());
     let encoded = shape.encode();

@@ -113,7 +113,7 @@ pub enum GroupError {
         /// The codec it says.
         codec: u8,
     },
-    /// Not `k` members and `m` parity images, or not as many homes.
+    /// Not `k` members and `m` parity images, or not as many data servers.
     #[error("a group's images do not fit its profile")]
     Count,
     /// All members are empty, or one that should be is not.

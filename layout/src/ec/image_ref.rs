@@ -1,7 +1,7 @@
 //! What an IMAGE record says beside its header: which image stands for the extent, and how to know
 //! it.
 //!
-//! The same 64 bytes travel to backups, and to a server that takes up an extent of which only the
+//! The same 64 bytes travel to replicas, and to a server that adopts an extent of which only the
 //! image is left.
 //!
 //! INVARIANT: `decode` reads back what `encode` writes, and takes no lengths that an image cannot
@@ -9,7 +9,7 @@
 //! Spec: docs/formats/journal.md §2; docs/formats/image.md §4.
 
 use super::ImageId;
-use crate::limits::IMAGE_FRAME_BYTES;
+use crate::limits::{IMAGE_BYTES_MAX, IMAGE_FRAME_BYTES};
 
 /// Bytes of an encoded [`ImageRef`].
 pub const IMAGE_REF_BYTES: usize = 64;
@@ -20,6 +20,14 @@ const EXTENT_BYTES: u32 = 64 << 20;
 const FILE_ENDS_BYTES: u32 = 128;
 /// What a frame's entry in the index takes.
 const FILE_ENTRY_BYTES: u32 = 40;
+
+const _: () = assert!(EXTENT_BYTES as u64 == crate::limits::EXTENT_BYTES, "one length of extents");
+/// Index entries of a full extent.
+const ENTRIES_BYTES_MAX: u32 = EXTENT_BYTES.div_ceil(IMAGE_FRAME_BYTES) * FILE_ENTRY_BYTES;
+const _: () = assert!(
+    (FILE_ENDS_BYTES + EXTENT_BYTES + ENTRIES_BYTES_MAX) as u64 <= IMAGE_BYTES_MAX,
+    "the file of a full extent is within the bound of images"
+);
 
 /// An image that stands for all of an extent up to some act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

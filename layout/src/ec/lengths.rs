@@ -17,6 +17,10 @@ pub const GROUP_RECORD_BYTES_MAX: usize = SHAPE_BYTES_MAX + GROUP_IMAGES_MAX * H
 /// Bytes of the trailer.
 pub const TRAILER_BYTES: usize = 64;
 
+const WIDEST: Profile = Profile::EightPlusFour;
+const _: () = assert!(shape_bytes(WIDEST) == SHAPE_BYTES_MAX, "the widest group bounds all");
+const _: () = assert!(group_record_bytes(WIDEST) == GROUP_RECORD_BYTES_MAX, "the widest bounds all");
+
 /// Bytes of the shape of a profile.
 #[must_use]
 pub const fn shape_bytes(profile: Profile) -> usize {

@@ -3,11 +3,11 @@
 //! Each image of a group is on another data server. No zone, rack or host holds more than `m`
 //! images of a group, if the cluster has enough of them: then losing any one of them loses nothing.
 //! Where it has not, zones are given up first, hosts last. Domains are nested: two racks of one
-//! name in two zones are two racks. Labels that nobody gave are all alike.
+//! name in two zones are two racks. Labels that were not given are all alike.
 //!
-//! Such sets of servers are a matroid (a laminar one): whoever adds a server that fits, in any
-//! order, gets as many as there can be. So the members can be chosen first, for their age and
-//! length, and the parity always finds its place after.
+//! Such sets of servers are a matroid (a laminar one): adding servers that fit, in any order, gives
+//! as many as there can be. So the members can be chosen first, for their age and length, and the
+//! parity always finds its place after.
 //!
 //! Images of like length go together: parity is as long as the longest. Among those the servers
 //! with most of them waiting come first, so that no server is left with a queue of its own in the
@@ -74,9 +74,17 @@ impl Spread {
     /// The spread of a group whose images are at these places.
     #[must_use]
     pub fn of<'a>(places: impl IntoIterator<Item = &'a Labels>) -> Self {
-        let places: Vec<Place> = Places::default().number_all(places);
-        let most = |level: usize| places.iter().map(|place| counts(place, &places)[level]).max().unwrap_or(0);
-        Self { zone: most(0), rack: most(1), host: most(2) }
+        Self::of_places(&Places::default().number_all(places))
+    }
+
+    fn of_places(places: &[Place]) -> Self {
+        let most = |level: usize| {
+            let together = places.iter().map(|place| counts(place, places)[level]);
+            together.max().unwrap_or(0)
+        };
+        let spread = Self { zone: most(0), rack: most(1), host: most(2) };
+        assert!(spread.host <= spread.rack && spread.rack <= spread.zone, "domains are nested");
+        spread
     }
 }
 
@@ -114,10 +122,12 @@ pub fn replace(
     let cluster = Cluster::new(profile, servers, rotation);
     let mut chosen: Vec<usize> = kept.iter().filter_map(|id| cluster.find(*id)).collect();
     let added = cluster.caps.iter().any(|(caps, _)| cluster.add(&mut chosen, 1, bytes, caps));
-    chosen.pop().filter(|_| added).map(|at| cluster.sites[at].id)
+    let found = chosen.pop().filter(|_| added).map(|at| cluster.sites[at].id);
+    assert!(found.is_none_or(|id| !kept.contains(&id)), "each image of a group has its own server");
+    found
 }
 
-/// The images that wait, and the site of each one's home, if that is up.
+/// The images that wait, and the site of each one's data server, if that is up.
 struct Queue<'a> {
     waiting: &'a [Waiting],
     homes: Vec<Option<usize>>,
@@ -140,11 +150,12 @@ impl Queue<'_> {
                 let longest = picked.iter().map(|at| self.waiting[*at].bytes).max().unwrap_or(0);
                 let room = longest.saturating_add(FOOTER_BYTES_MAX as u64);
                 if cluster.add(&mut chosen, profile.parity(), room, caps) {
-                    let parity = chosen[members..].iter().map(|at| cluster.sites[*at].id).collect();
-                    let places = cluster.places(&chosen);
-                    let most = |level: usize| places.iter().map(|place| counts(place, &places)[level]).max();
-                    let most = |level: usize| most(level).unwrap_or(0);
-                    let spread = Spread { zone: most(0), rack: most(1), host: most(2) };
+                    let is_once = |at: usize| !chosen[..at].contains(&chosen[at]);
+                    debug_assert!((0..chosen.len()).all(is_once), "no server gets two images");
+                    let id_of = |at: &usize| cluster.sites[*at].id;
+                    let parity: Vec<_> = chosen[members..].iter().map(id_of).collect();
+                    assert_eq!(parity.len(), profile.parity(), "each parity image has a server");
+                    let spread = Spread::of_places(&cluster.places(&chosen));
                     let empty = std::iter::repeat_n(None, profile.data() - members);
                     let members = picked.into_iter().map(Some).chain(empty).collect();
                     return Some(Choice { members, parity, spread });
@@ -185,6 +196,7 @@ impl Queue<'_> {
             picked.push(at);
             chosen.push(home);
         }
+        assert_eq!(picked.len(), chosen.len(), "each picked image has its server");
         (picked, chosen)
     }
 }

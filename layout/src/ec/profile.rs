@@ -112,7 +112,16 @@ impl Profile {
     }
 }
 
-const _: () = assert!(Profile::EightPlusFour.images() == GROUP_IMAGES_MAX, "the widest group");
+const _: () = {
+    let mut at = 1;
+    while at < Profile::ALL.len() {
+        let (one, wider) = (Profile::ALL[at - 1], Profile::ALL[at]);
+        assert!(one.images() < wider.images(), "the one that needs fewest servers first");
+        assert!(one.parity() <= wider.parity(), "a wider group survives no less");
+        at += 1;
+    }
+    assert!(Profile::ALL[Profile::ALL.len() - 1].images() == GROUP_IMAGES_MAX, "the widest group");
+};
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,9 @@
 //! Rebuilding images of a group from any `k` others: a range of one for a degraded read, or whole
 //! ones for repair.
 //!
-//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. Whoever
-//! reads for somebody compares the blocks, or the frames in them, with their checksums. [`Repair`]
-//! passes all of the images by and checks them all.
+//! [`Rebuild`] computes and does not check: what comes out is right if the sources were. A reader
+//! that answers clients compares the blocks, or the frames in them, with their checksums.
+//! [`Repair`] passes all of the images by and checks them all.
 //!
 //! Spec: docs/formats/group.md §2.3, §6.
 
@@ -90,6 +90,7 @@ impl Rebuild {
             return Err(RebuildError::TooFew { left: sources.len(), needed });
         }
         sources.truncate(needed);
+        assert!(missing.iter().all(|slot| !sources.contains(slot)), "no image is made of itself");
         let codec = shape.codec().open(shape.profile());
         let coefficients = codec.solve(&sources, missing);
         Ok(Self { shape: shape.clone(), codec, coefficients, sources, missing: missing.to_vec() })
@@ -116,8 +117,9 @@ impl Rebuild {
         if range.end <= range.start || end <= range.start {
             return None;
         }
-        // The payload is whole columns, so this does not leave it.
-        let bytes = usize::try_from(end.next_multiple_of(column) - offset).ok()?;
+        let end = end.next_multiple_of(column);
+        assert!(end <= self.shape.payload_bytes(), "the payload is whole columns");
+        let bytes = usize::try_from(end - offset).ok()?;
         (bytes <= WINDOW_BYTES_MAX).then_some(Window { offset, bytes })
     }
 
@@ -209,6 +211,7 @@ impl Repair {
         let chosen: Vec<usize> =
             first.sources.iter().copied().filter(|slot| shape.image(*slot).is_some()).collect();
         let rebuild = Rebuild::new(shape, &chosen, &all)?;
+        assert_eq!(rebuild.sources, first.sources, "what is only summed is not read");
         let windows = Windows::over(shape.payload_bytes(), window_bytes);
         let unread = vec![Vec::new(); all.len() - missing.len()];
         let summing = vec![Summing::default(); shape.slots()];
@@ -280,7 +283,9 @@ impl Repair {
         let all = if parity_missing { footer::encode_all(&shape, &sums) } else { Vec::new() };
         let footer_of =
             |slot: &usize| slot.checked_sub(data).and_then(|at| all.get(at)).cloned().unwrap_or_default();
-        Ok(Repaired { footers: wanted.iter().map(footer_of).collect() })
+        let footers: Vec<Vec<u8>> = wanted.iter().map(footer_of).collect();
+        assert_eq!(footers.len(), self.wanted, "a footer for each missing image");
+        Ok(Repaired { footers })
     }
 }
 

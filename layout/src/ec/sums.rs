@@ -1,8 +1,8 @@
 //! Checksums of an image: one for each block of 64 KiB, and one for all of it that covers them.
 //!
 //! BLAKE3 is a tree, and a block is a whole subtree of it. So the blocks' checksums are the tree's
-//! chaining values, hashing once gives them and the sum of the whole, and whoever knows the sum can
-//! check a list of blocks, and with the list any block, without reading the others.
+//! chaining values, hashing once gives them and the sum of the whole, and a reader that knows the
+//! sum can check a list of blocks, and with the list any block, without reading the others.
 //!
 //! INVARIANT: a [`Sums`] has been checked against, or has made, its sum.
 //! Spec: docs/formats/group.md §4; the BLAKE3 paper §2.1 (tree), §2.4 (chaining values).
@@ -136,7 +136,9 @@ impl Summing {
         } else {
             merge_root(&self.blocks, self.bytes)
         };
-        Sums { bytes: self.bytes, whole, blocks: self.blocks }
+        let sums = Sums { bytes: self.bytes, whole, blocks: self.blocks };
+        assert_eq!(sums.list().len() as u64, list_bytes(sums.bytes), "a checksum for each block");
+        sums
     }
 }
 

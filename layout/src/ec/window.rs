@@ -45,8 +45,9 @@ pub(super) struct Windows {
 impl Windows {
     /// Windows of at most `window_bytes`, which is brought to whole blocks and within its bound.
     pub(super) fn over(payload_bytes: u64, window_bytes: usize) -> Self {
-        let blocks = window_bytes.min(WINDOW_BYTES_MAX) / BLOCK_BYTES;
-        Self { offset: 0, payload_bytes, window_bytes: blocks.max(1) * BLOCK_BYTES }
+        let window_bytes = (window_bytes.min(WINDOW_BYTES_MAX) / BLOCK_BYTES).max(1) * BLOCK_BYTES;
+        assert!(window_bytes <= WINDOW_BYTES_MAX, "a window keeps within its bound");
+        Self { offset: 0, payload_bytes, window_bytes }
     }
 
     /// The window that comes next; `None` at the end.
@@ -60,5 +61,6 @@ impl Windows {
     pub(super) fn pass(&mut self, window: Window) {
         assert!(Some(window) == self.next(), "windows pass in order");
         self.offset += window.bytes as u64;
+        assert!(self.offset <= self.payload_bytes, "windows end with the payload");
     }
 }

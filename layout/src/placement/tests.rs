@@ -1,4 +1,4 @@
-//! Tests of the choice of a home.
+//! Tests of the choice of a primary.
 
 use std::collections::BTreeMap;
 
@@ -62,8 +62,8 @@ fn order_does_not_matter() {
 }
 
 proptest! {
-    /// Whoever is chosen is up and has room; whoever has room gets a turn; the freest never gets
-    /// fewest.
+    /// A server that is chosen is up and has room; each that has room gets a turn; the freest never
+    /// gets fewest.
     #[test]
     fn choice_is_fit(free in proptest::collection::vec(0..200u64, 1..12), rotation: u64) {
         let all: Vec<_> =

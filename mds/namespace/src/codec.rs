@@ -31,19 +31,30 @@ pub const PROVE_BYTES: usize = WORK_BYTES + BACKUPS_MAX * 4;
 const VERSION: u8 = 1;
 /// Of a prove: version 1 has none.
 const PROVE_VERSION: u8 = 2;
-/// Of extent records: version 1 lacks backups, version 2 the code, version 3 whether a promise was
+/// Of extent records: version 1 lacks replicas, version 2 the code, version 3 whether a promise was
 /// made.
 const EXTENT_VERSION: u8 = 4;
 /// Extents of this version may have been promised.
 const EXTENT_VERSION_PROMISED: u8 = 3;
 /// The oldest version that is still read.
 const EXTENT_VERSION_CODELESS: u8 = 2;
-/// Position of the code in the byte of the backups' flags.
+/// Position of the code in the byte of the replicas' flags.
 const CODE_SHIFT: u32 = 4;
 /// Position of its flag beside that of pending work.
 const UNPROMISED_SHIFT: u32 = 1;
 const BACKUPS_AT: usize = 24;
 const BACKUP_BYTES: usize = 12;
+const _: () = assert!(BACKUPS_MAX <= CODE_SHIFT as usize, "flags end below the code");
+const _: () = {
+    let mut at = 0;
+    while at < Profile::ALL.len() {
+        let number = code_number(Some(Profile::ALL[at]));
+        assert!(number != 0, "zero is no code of its own");
+        assert!(number <= u8::MAX >> CODE_SHIFT, "a code fits above the flags");
+        at += 1;
+    }
+};
+
 const WORK_CUT: u8 = 1;
 const WORK_DROP: u8 = 2;
 const WORK_FENCE: u8 = 3;
@@ -66,12 +77,13 @@ pub struct DirentRef<'a> {
 /// The value of a directory entry.
 #[must_use]
 pub fn encode_dirent(entry: &DirentRef<'_>) -> Vec<u8> {
-    assert!(!entry.name.is_empty() && entry.name.len() <= NAME_BYTES_MAX);
+    assert!(!entry.name.is_empty() && entry.name.len() <= NAME_BYTES_MAX, "names are checked");
     let mut out = Vec::with_capacity(DIRENT_HEAD_BYTES + entry.name.len());
     out.push(VERSION);
     out.push(entry.file_type.code());
     out.extend_from_slice(&entry.ino.to_be_bytes());
     out.extend_from_slice(entry.name);
+    debug_assert_eq!(decode_dirent(&out).as_ref(), Ok(entry), "an entry reads back as it was");
     out
 }
 
@@ -110,6 +122,7 @@ pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
     put_u32(&mut out, 4, record.home.0);
     put_u64(&mut out, 8, record.epoch.0);
     put_u64(&mut out, 16, record.pending_work.unwrap_or(0));
+    debug_assert_eq!(decode_extent(record.extent, &out).as_ref(), Ok(record), "it reads back");
     out
 }
 
@@ -189,11 +202,15 @@ pub fn encode_work(item: &WorkItem) -> Vec<u8> {
     put_u32(&mut out, 16, item.extent().index);
     put_u64(&mut out, 20, item.epoch().0);
     put_u64(&mut out, 28, keep_bytes);
-    let WorkItem::Prove { formers, .. } = item else { return out[..WORK_BYTES].to_vec() };
+    let WorkItem::Prove { formers, .. } = item else {
+        debug_assert_eq!(decode_work(&out[..WORK_BYTES]).as_ref(), Ok(item), "it reads back");
+        return out[..WORK_BYTES].to_vec();
+    };
     out[0] = PROVE_VERSION;
     for (place, server) in formers.iter().enumerate() {
         put_u32(&mut out, WORK_BYTES + place * 4, server.0);
     }
+    debug_assert_eq!(decode_work(&out).as_ref(), Ok(item), "it reads back as it was");
     out.to_vec()
 }
 

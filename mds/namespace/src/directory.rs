@@ -21,7 +21,7 @@ use crate::superblock;
 const COOKIE_LOW_BITS: u32 = COOKIES_PER_NAME.trailing_zeros();
 const COOKIE_MARK: u64 = 1 << 62;
 
-const _: () = assert!(COOKIES_PER_NAME.is_power_of_two());
+const _: () = assert!(COOKIES_PER_NAME.is_power_of_two(), "low bits tell names apart");
 
 /// The first cookie a name may have (docs/formats/namespace.md).
 #[must_use]
@@ -29,7 +29,10 @@ pub fn cookie_base(cookie_key: &[u8; 32], name: &[u8]) -> u64 {
     let hash = blake3::keyed_hash(cookie_key, name);
     let head: [u8; 8] = *hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
     let hash = u64::from_be_bytes(head) >> 2;
-    (hash >> COOKIE_LOW_BITS << COOKIE_LOW_BITS) | COOKIE_MARK
+    let base = (hash >> COOKIE_LOW_BITS << COOKIE_LOW_BITS) | COOKIE_MARK;
+    assert!(base >> 62 == 1, "bit 63 is clear and bit 62 set");
+    assert!(base.is_multiple_of(COOKIES_PER_NAME), "the low byte tells names of one hash apart");
+    base
 }
 
 /// An entry that was found.
@@ -71,6 +74,7 @@ pub(crate) fn insert(txn: &mut dyn Txn, directory: Ino, entry: &DirentRef<'_>) -
         free += 1;
         ControlFlow::Continue(())
     })?;
+    assert!((base..=base + COOKIES_PER_NAME).contains(&free), "a name gets a cookie of its hash");
     if free == base + COOKIES_PER_NAME {
         return Err(FsError::NoSpace);
     }
@@ -103,6 +107,7 @@ pub(crate) fn scan(
     to: u64,
     visit: VisitEntry<'_>,
 ) -> Result<(), StoreError> {
+    debug_assert!(from <= to, "a scan goes up");
     let (from, to) = (keys::dirent(directory, from), keys::dirent(directory, to));
     view.range(&from, &to, &mut |key, value| match keys::dirent_of(key) {
         Some((_, cookie)) => visit(cookie, codec::decode_dirent(value)),

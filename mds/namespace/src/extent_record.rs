@@ -18,13 +18,13 @@ pub struct ExtentRecord {
     /// Raised whenever who may write, or where the copies are, changes; handles of an older epoch
     /// are refused.
     pub epoch: Epoch,
-    /// The work item its home must carry out before new handles may be given out.
+    /// The work item its primary must carry out before new handles may be given out.
     pub pending_work: Option<u64>,
     /// The erasure code that it is to be sealed under: that of the export it was made through, if
     /// that has one of its own; `None` is the cluster's. Never changes.
     pub code: Option<Profile>,
-    /// No home has promised yet that any byte of it is on stable storage, nor may promise it before
-    /// the log says otherwise. Once false it stays so.
+    /// No primary has promised yet that any byte of it is on stable storage, nor may promise it
+    /// before the log says otherwise. Once false it stays so.
     ///
     /// Spec: docs/protocol/seal.md §12.
     // Answers that are kept for a request that is sent again do not say it: no caller decides by
@@ -41,7 +41,7 @@ impl ExtentRecord {
         Copies { home: self.home, backups }
     }
 
-    /// All data servers that keep it, the home first.
+    /// All data servers that keep it, the primary first.
     pub fn servers(&self) -> impl Iterator<Item = DataServerId> + '_ {
         std::iter::once(self.home).chain(self.backups.iter().map(|backup| backup.server))
     }

@@ -40,6 +40,11 @@ pub const MODE_STICKY: u32 = 0o1000;
 /// The group may execute.
 pub(crate) const MODE_GROUP_EXECUTE: u32 = 0o0010;
 
+const _: () = assert!(SEQUENCE_BITS + u16::BITS == Ino::BITS, "shard and sequence fill a number");
+const _: () = assert!(first_of_shard(0) == ROOT_INO, "the root is the first inode of shard 0");
+const _: () = assert!(shard_of(first_of_shard(u16::MAX)) == u16::MAX, "each shard has its numbers");
+const _: () = assert!((MODE_SET_UID | MODE_SET_GID | MODE_STICKY) & !MODE_MASK == 0, "modes");
+
 /// A point in time: whole seconds since 1970 and nanoseconds below one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp {
@@ -212,6 +217,12 @@ impl Inode {
         self.kind == Kind::Regular
     }
 
+    /// When content, attributes, links or name last changed.
+    #[must_use]
+    pub fn changed_at(&self) -> Timestamp {
+        self.mtime.max(self.ctime)
+    }
+
     /// Records a change of attributes, links or name at `now`.
     pub(crate) fn changed(&mut self, now: Timestamp) {
         self.ctime = now;
@@ -293,6 +304,15 @@ pub enum SetTime {
     At(Timestamp),
 }
 
+/// An object that was given a name, by creation or by a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The object afterwards.
+    pub inode: Inode,
+    /// The directory's change counter.
+    pub directory: DirectoryChange,
+}
+
 /// A directory's change counter around an operation, for `change_info4`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryChange {
@@ -300,4 +320,12 @@ pub struct DirectoryChange {
     pub before: u64,
     /// After.
     pub after: u64,
+}
+
+impl DirectoryChange {
+    /// The counter around an operation.
+    pub(crate) fn between(before: u64, after: u64) -> Self {
+        assert!(before <= after, "a change counter never falls");
+        Self { before, after }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::FsError;
 use crate::codec;
-use crate::inode::{Ino, Inode};
+use crate::inode::{Content, Ino, Inode, MODE_MASK};
 use crate::keys;
 use crate::store::{Txn, View};
 use crate::superblock;
@@ -42,6 +42,10 @@ pub fn regular(view: &dyn View, ino: Ino) -> Result<Inode, FsError> {
 }
 
 pub(crate) fn put(txn: &mut dyn Txn, inode: &Inode) -> Result<(), FsError> {
+    assert!(inode.ino != 0, "an inode that is stored has its number");
+    debug_assert!(inode.mode & !MODE_MASK == 0, "a mode has its 12 bits");
+    debug_assert!(inode.content == Content::Inline || inode.is_regular(), "only files leave it");
+    debug_assert_eq!(inode.parent != 0, inode.is_directory(), "directories have a parent");
     Ok(txn.put(&keys::inode(inode.ino), &codec::encode_inode(inode))?)
 }
 

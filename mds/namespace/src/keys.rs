@@ -40,6 +40,33 @@ pub const TAG_WORK: u8 = b'w';
 /// Verifier of an exclusive create: `x`, inode number.
 pub const TAG_EXCLUSIVE: u8 = b'x';
 
+/// All tags, in order.
+const TAGS: [u8; 14] = [
+    TAG_DIRENT,
+    TAG_EXTENT,
+    TAG_SUPER,
+    TAG_GROUP,
+    TAG_INODE,
+    TAG_SYMLINK,
+    TAG_EXTENT_IMAGES,
+    TAG_INLINE,
+    TAG_ORPHAN,
+    TAG_IMAGE,
+    TAG_UNSETTLED,
+    TAG_GRANTED,
+    TAG_WORK,
+    TAG_EXCLUSIVE,
+];
+const _: () = {
+    let mut at = 0;
+    while at < TAGS.len() {
+        assert!(TAGS[at] != STATE_PREFIX[0], "no tag is that of the protocol state");
+        assert!(TAGS[at] < u8::MAX, "a key follows all keys of a tag");
+        assert!(at == 0 || TAGS[at - 1] < TAGS[at], "tags are unique");
+        at += 1;
+    }
+};
+
 /// Prefix of the keys of the shard's protocol state.
 pub const STATE_PREFIX: &[u8] = b"state/";
 
@@ -106,6 +133,7 @@ pub fn dirent(directory: Ino, cookie: u64) -> [u8; 17] {
     key[0] = TAG_DIRENT;
     key[1..9].copy_from_slice(&directory.to_be_bytes());
     key[9..].copy_from_slice(&cookie.to_be_bytes());
+    debug_assert_eq!(dirent_of(&key), Some((directory, cookie)), "a key leads back to its entry");
     key
 }
 
@@ -133,6 +161,7 @@ pub fn image(id: ImageId) -> [u8; 17] {
     let mut key = [0; 17];
     key[0] = TAG_IMAGE;
     key[1..].copy_from_slice(&id.0);
+    debug_assert_eq!(image_of(&key), Some(id), "a key leads back to its image");
     key
 }
 
@@ -183,6 +212,7 @@ fn of_extent(tag: u8, id: ExtentId) -> [u8; 13] {
     key[0] = tag;
     key[1..9].copy_from_slice(&id.ino.to_be_bytes());
     key[9..].copy_from_slice(&id.index.to_be_bytes());
+    debug_assert_eq!(extent_of(&key), Some(id), "a key leads back to its extent");
     key
 }
 
@@ -190,5 +220,6 @@ fn tagged(tag: u8, number: u64) -> [u8; 9] {
     let mut key = [0; 9];
     key[0] = tag;
     key[1..].copy_from_slice(&number.to_be_bytes());
+    debug_assert_eq!(number_of(&key), Some(number), "a key leads back to its number");
     key
 }

@@ -9,8 +9,8 @@ pub const SYMLINK_BYTES_MAX: usize = 4095;
 /// Most content kept in the metadata store for one file, in bytes.
 pub const INLINE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Most images of one extent: the one in use, and newer ones that its home and backups do not use
-/// yet.
+/// Most images of one extent: the one in use, and newer ones that its primary and replicas do not
+/// use yet.
 pub const EXTENT_IMAGES_MAX: usize = 4;
 
 /// Longest regular file, in bytes: behind it no extent could hold data.
@@ -49,4 +49,8 @@ pub const LOAD_PAIRS_PER_COMMIT: usize = 16 * 1024;
 /// Memory for cached pages of the store on disk, unless configured otherwise, in bytes.
 pub const DISK_CACHE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 
+const _: () = assert!(FILE_BYTES_MAX < i64::MAX as u64, "offsets are positive as `off_t`");
+const _: () = assert!(ACCESS_S_MIN <= ACCESS_S_MAX, "the longest wait is the longer one");
+const _: () = assert!(10 <= PART_WRITES_MAX, "a rename writes ten keys");
+const _: () = assert!(2 <= EXTENT_IMAGES_MAX, "a newer image waits beside the one in use");
 const _: () = assert!(INLINE_BYTES_MAX <= layout::EXTENT_BYTES, "inline content fits extent 0");

@@ -1,7 +1,7 @@
 //! Records of sealed extents: the images of each, the group of each image, and groups' records.
 //!
 //! An extent has several images for a while: the oldest is in use, the newer ones wait until its
-//! home and backups use them. Newer ones have higher sequences.
+//! primary and replicas use them. Newer ones have higher sequences.
 //!
 //! INVARIANT: an image that an extent has is a member of the group named with it.
 //! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record:
@@ -48,7 +48,7 @@ pub struct ExtentImage {
 /// The images of an extent, and whether the oldest is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtentImages {
-    /// The home and all backups use the oldest one.
+    /// The primary and all replicas use the oldest one.
     pub is_used: bool,
     /// No act above the oldest one was answered with a sequence below this; 0 if there is none.
     pub thawed: u64,
@@ -95,7 +95,9 @@ impl Place {
 /// If there are none, or more than [`EXTENT_IMAGES_MAX`].
 #[must_use]
 pub fn encode_images(of: &ExtentImages) -> Vec<u8> {
-    assert!(!of.images.is_empty() && of.images.len() <= EXTENT_IMAGES_MAX);
+    assert!(!of.images.is_empty(), "a record has images");
+    assert!(of.images.len() <= EXTENT_IMAGES_MAX, "an extent has few images");
+    assert!(of.images.is_sorted_by(|one, next| one.sequence < next.sequence), "the oldest first");
     let mut out = vec![0; IMAGES_HEAD_BYTES];
     out[0] = VERSION;
     out[1] = u8::try_from(of.images.len()).expect("at most EXTENT_IMAGES_MAX");
@@ -111,6 +113,9 @@ pub fn encode_images(of: &ExtentImages) -> Vec<u8> {
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&image.root);
     }
+    let expected = IMAGES_HEAD_BYTES + of.images.len() * IMAGE_BYTES;
+    assert_eq!(out.len(), expected, "an entry for each image");
+    debug_assert_eq!(decode_images(&out).as_ref(), Ok(of), "images read back as they were");
     out
 }
 

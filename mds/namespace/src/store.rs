@@ -185,6 +185,7 @@ pub fn list<T, E: From<StoreError>>(
         values.push(decode(key, value)?);
         Ok::<_, E>(ControlFlow::Continue(()))
     })?;
+    assert!(values.len() <= values_max, "no more values than were asked for");
     Ok(values)
 }
 

@@ -14,7 +14,8 @@ pub const COUNTERS_BYTES: usize = 28;
 
 /// Version of the counters.
 const VERSION: u8 = 1;
-/// Version of the store as a whole: stores of version 1 lack backups of extents and are not opened.
+/// Version of the store as a whole: stores of version 1 lack replicas of extents and are not
+/// opened.
 const STORE_VERSION: u8 = 2;
 /// Identifies the store to a reader of its bytes.
 const MAGIC: [u8; 3] = *b"SHO";
@@ -32,6 +33,10 @@ pub struct Superblock {
 
 /// Bytes of the superblock before its keys.
 const COOKIE_KEY_AT: usize = 52;
+
+const _: () = assert!(COOKIE_KEY_AT == 20 + 32, "the first key ends where the second begins");
+const _: () = assert!(COOKIE_KEY_AT + 32 == SUPERBLOCK_BYTES, "the second key ends the superblock");
+const _: () = assert!(COUNTERS_BYTES == 4 + 3 * 8, "three counters behind the version");
 
 /// Reads the superblock.
 ///
@@ -154,6 +159,7 @@ pub fn reserve_inodes(txn: &mut dyn Txn, count: u32) -> Result<Ino, StoreError> 
     let mut counters = counters(txn)?;
     let first = counters.next_inode;
     counters.next_inode += u64::from(count);
+    assert!(first <= counters.next_inode, "a counter only grows");
     assert!(
         shard_of(first) == shard_of(counters.next_inode),
         "the sequence of a shard fits below its number"
@@ -174,6 +180,7 @@ pub(crate) fn next_work(txn: &mut dyn Txn) -> Result<u64, StoreError> {
     let mut counters = counters(txn)?;
     let number = counters.next_work;
     counters.next_work += 1;
+    assert!(shard_of(number) == shard_of(counters.next_work), "the sequence fits below its shard");
     put_counters(txn, &counters)?;
     Ok(number)
 }

@@ -62,6 +62,7 @@ pub fn encode_unsettled(record: &Unsettled) -> [u8; UNSETTLED_BYTES] {
     out[0] = VERSION;
     out[1] = if record.drops_set_id { DROPS_SET_ID } else { 0 };
     put_u64(&mut out, 4, record.turns);
+    debug_assert_eq!(decode_unsettled(&out).as_ref(), Ok(record), "it reads back as it was");
     out
 }
 
@@ -88,6 +89,7 @@ pub fn encode_granted(seen: Option<Seen>) -> [u8; GRANTED_BYTES] {
         put_u32(&mut out, 4, seen.held_bytes);
         put_u64(&mut out, 8, seen.change);
     }
+    debug_assert_eq!(decode_granted(&out), Ok(seen), "it reads back as it was");
     out
 }
 

@@ -1,8 +1,8 @@
 //! What data servers must still do for the namespace: work items, kept until they report back.
 //!
-//! INVARIANT: an extent has at most one work item that it waits for: its home's, or one of the home
-//! before. A later one replaces the earlier and asks for at least as much. Further items of an
-//! extent are drops and fences, for servers that no longer keep it.
+//! INVARIANT: an extent has at most one work item that it waits for: its primary's, or one of the
+//! primary before. A later one replaces the earlier and asks for at least as much. Further items of
+//! an extent are drops and fences, for servers that no longer keep it.
 
 use layout::copies::Formers;
 use layout::{DataServerId, Epoch, ExtentId};
@@ -46,7 +46,7 @@ pub enum WorkItem {
         /// Handles below this epoch are refused from now on.
         epoch: Epoch,
     },
-    /// Take up an extent of which only its oldest image is left.
+    /// Adopt an extent of which only its oldest image is left.
     ///
     /// Spec: docs/protocol/seal.md §9.
     Adopt {
@@ -59,36 +59,36 @@ pub enum WorkItem {
         /// Bytes that stay, counted from the start of the extent.
         keep_bytes: u64,
     },
-    /// Stop serving an extent that another home is to serve, and forget it. The only item of an
-    /// extent that is not its home's.
+    /// Stop serving an extent that another primary is to serve, and forget it. The only item of an
+    /// extent that is not its primary's.
     ///
     /// Spec: docs/protocol/admin.md §4.
     Yield {
         /// Which extent.
         extent: ExtentId,
-        /// The data server that was home.
+        /// The data server that was primary.
         home: DataServerId,
         /// Handles below this epoch are refused from now on.
         epoch: Epoch,
-        /// Bytes that stay at the new home, counted from the start of the extent: striking this
+        /// Bytes that stay at the new primary, counted from the start of the extent: striking this
         /// item off leaves a [`Cut`](Self::Cut) for it if that is not all of them.
         keep_bytes: u64,
     },
-    /// Show that what a new home is to serve is there and can be read. Until then those who had it
-    /// before keep it.
+    /// Show that what a new primary is to serve is there and can be read. Until then the
+    /// servers that had it before keep it.
     ///
     /// Spec: docs/protocol/replicate.md §4.
     Prove {
         /// Which extent.
         extent: ExtentId,
-        /// The new home.
+        /// The new primary.
         home: DataServerId,
         /// Handles below this epoch are refused from now on.
         epoch: Epoch,
         /// Bytes of the extent that stay, as of a [`Yield`](Self::Yield).
         keep_bytes: u64,
-        /// Who keeps what it has until then: striking this item off leaves a [`Drop`](Self::Drop)
-        /// for each. Never empty.
+        /// The servers that keep what they have until then: striking this item off leaves a
+        /// [`Drop`](Self::Drop) for each. Never empty.
         formers: Formers,
     },
 }

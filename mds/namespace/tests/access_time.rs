@@ -5,11 +5,15 @@ mod fixture;
 
 use fixture::{Fs, root};
 use mds_namespace::limits::{ACCESS_S_MAX, ACCESS_S_MIN};
-use mds_namespace::op::access_time::{is_due, note};
+use mds_namespace::op::access_time::{self, note};
 use mds_namespace::{Inode, Kind, SetAttributes, SetTime, Timestamp};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp { seconds, nanos: 5 }
+}
+
+fn is_due(inode: &Inode, now: Timestamp) -> bool {
+    access_time::is_due(inode.atime, inode.changed_at(), now)
 }
 
 #[test]

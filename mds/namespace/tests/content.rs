@@ -36,7 +36,7 @@ fn truncate(fs: &mut Fs, ino: Ino, size_bytes: u64) -> Option<Truncation> {
     fs.run(|txn, now| set_attributes(txn, &root(), ino, &size, false, now)).unwrap().truncated
 }
 
-/// A file of `size_bytes` in extents, each with a home.
+/// A file of `size_bytes` in extents, each with a primary.
 fn file_in_extents(fs: &mut Fs, size_bytes: u64) -> Ino {
     let ino = fs.given("file", Kind::Regular, 0o644, USER, USER);
     let change = fs.inode(ino).change;
@@ -127,7 +127,7 @@ fn content_moves_once_and_only_as_it_was_copied() {
             unpromised: true,
         }
     );
-    // The extent gets neither a second home nor another code.
+    // The extent gets neither a second primary nor another code.
     assert_eq!(fs.run(|txn, _| allocate(txn, id, DataServerId(9), &[], None)).unwrap(), made);
     assert_eq!(fs.run(|txn, _| move_to_extents(txn, ino, change - 1)), Err(FsError::ContentMoved));
     let inode = fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();

@@ -52,7 +52,7 @@ fn a_new_extent_is_whole_everywhere() {
 }
 
 #[test]
-fn a_backup_takes_the_place_of_the_home_and_the_old_one_must_forget() {
+fn a_replica_takes_the_place_of_the_primary_and_the_old_one_must_forget() {
     let (mut fs, extent) = given(&[2]);
     let after = change(&mut fs, extent, 1, copies(2, &[(3, true)]));
     assert_eq!((after.home, after.epoch), (id(2), Epoch(2)));
@@ -63,7 +63,7 @@ fn a_backup_takes_the_place_of_the_home_and_the_old_one_must_forget() {
 }
 
 #[test]
-fn what_may_lack_bytes_becomes_neither_home_nor_whole() {
+fn what_may_lack_bytes_becomes_neither_primary_nor_full() {
     let (mut fs, extent) = given(&[2]);
     let filling = change(&mut fs, extent, 1, copies(1, &[(2, false), (3, true)]));
     for wrong in [
@@ -84,7 +84,7 @@ fn what_may_lack_bytes_becomes_neither_home_nor_whole() {
 }
 
 #[test]
-fn a_pending_cut_becomes_the_new_homes() {
+fn a_pending_cut_passes_to_the_new_primary() {
     let (mut fs, extent) = given(&[2]);
     let size = SetAttributes { size_bytes: Some(10), ..SetAttributes::default() };
     fs.run(|txn, now| set_attributes(txn, &root(), extent.ino, &size, false, now)).unwrap();
@@ -127,9 +127,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever is asked: whoever is home held everything before, nobody is whole who was not a
-    /// member before, epochs rise with every change, whoever left has a drop waiting, and the store
-    /// is sound.
+    /// Whatever is asked: the primary held everything before, no server is full that was not a
+    /// member before, epochs rise with every change, a server that left has a drop waiting, and the
+    /// store is sound.
     #[test]
     fn no_change_loses_bytes(acts in acts()) {
         let (mut fs, extent) = given(&[2]);

@@ -1,5 +1,5 @@
-//! A living home hands an extent over: allowed changes, no other server serves it before the old
-//! home has yielded; and what a data server holds.
+//! A living primary hands an extent over: allowed changes, no other server serves it before the old
+//! primary has yielded; and what a data server holds.
 //!
 //! Spec: docs/protocol/admin.md §2, §4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -38,7 +38,7 @@ fn yields(extent: ExtentId, epoch: u64, keep_bytes: u64) -> WorkItem {
 }
 
 #[test]
-fn no_handle_is_given_out_before_the_old_home_has_yielded() {
+fn no_handle_is_given_out_before_the_old_primary_has_yielded() {
     let (mut fs, extent) = given(&[2, 3]);
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false), (4, true)]));
     assert_eq!((after.home, after.epoch), (id(2), Epoch(2)));
@@ -70,7 +70,7 @@ fn an_invalid_change_changes_nothing() {
 }
 
 #[test]
-fn other_servers_that_leave_with_the_home_drop_the_extent() {
+fn other_servers_that_leave_with_the_primary_drop_the_extent() {
     let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[]));
     let gone = WorkItem::Drop { extent, home: id(3), epoch: Epoch(2) };
@@ -78,7 +78,7 @@ fn other_servers_that_leave_with_the_home_drop_the_extent() {
 }
 
 #[test]
-fn a_truncation_waits_for_the_new_home_to_cut() {
+fn a_truncation_waits_for_the_new_primary_to_cut() {
     let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     truncate(&mut fs, extent, 100);
@@ -92,7 +92,7 @@ fn a_truncation_waits_for_the_new_home_to_cut() {
 }
 
 #[test]
-fn a_home_that_dies_before_it_yields_drops_the_extent_later() {
+fn a_primary_that_dies_before_it_yields_drops_the_extent_later() {
     let (mut fs, extent) = given(&[2, 3]);
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     truncate(&mut fs, extent, 10);
@@ -107,7 +107,7 @@ fn a_home_that_dies_before_it_yields_drops_the_extent_later() {
 }
 
 #[test]
-fn the_new_home_may_die_as_well() {
+fn the_new_primary_may_die_as_well() {
     let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     let same = record(&fs, extent);
@@ -123,7 +123,7 @@ fn the_new_home_may_die_as_well() {
 }
 
 #[test]
-fn a_removed_file_is_dropped_by_the_old_home_too() {
+fn a_removed_file_is_dropped_by_the_old_primary_too() {
     let (mut fs, extent) = given(&[2, 3]);
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
@@ -183,9 +183,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// After any sequence of acts: between a living home's service and the first handle of the next
-    /// one there is its own "done" or its death. `serving` is the server that may have handles in
-    /// use; the fixture's invariants check `set_attributes` and the like.
+    /// After any sequence of acts: between a living primary's service and the first handle of the
+    /// next one there is its own "done" or its death. `serving` is the server that may have handles
+    /// in use; the fixture's invariants check `set_attributes` and the like.
     #[test]
     fn only_one_server_serves_an_extent(acts in acts()) {
         let (mut fs, extent) = given(&[2, 3]);
@@ -206,7 +206,7 @@ proptest! {
                         prop_assert!(of_old);
                     }
                 }
-                // This act is used only for a dead home.
+                // This act is used only for a dead primary.
                 Act::Change(copies) => {
                     let after = change(&mut fs, extent, copies);
                     prop_assert!(after == before || before.epoch < after.epoch);
@@ -235,7 +235,7 @@ proptest! {
                 }
             }
             let now = record(&fs, extent);
-            // Handles may be given out only for the serving home.
+            // Handles may be given out only for the serving primary.
             prop_assert!(now.pending_work.is_some() || now.home == serving);
             invariants::check(&*fs.view()).unwrap();
         }

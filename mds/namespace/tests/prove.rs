@@ -1,5 +1,5 @@
-//! A new home shows what it has before anybody forgets it: what is asked of whom, and that no
-//! change leaves fewer copies than that needs.
+//! A new primary shows what it has before another server forgets it: what is asked of whom, and
+//! that no change leaves fewer copies than that needs.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -44,7 +44,7 @@ fn drops(extent: ExtentId, home: u32, epoch: u64) -> WorkItem {
 }
 
 #[test]
-fn a_home_keeps_what_it_has_until_the_next_one_has_shown_that_it_has_it() {
+fn a_primary_keeps_what_it_has_until_the_next_one_has_shown_that_it_has_it() {
     let (mut fs, extent) = promised(&[2]);
     let after = change(&mut fs, extent, copies(2, &[(3, true)]));
     assert!(after.pending_work.is_some(), "no handle is given out");
@@ -55,7 +55,7 @@ fn a_home_keeps_what_it_has_until_the_next_one_has_shown_that_it_has_it() {
 }
 
 #[test]
-fn a_home_that_comes_back_is_home_again_if_the_next_one_has_shown_nothing() {
+fn a_primary_that_comes_back_is_primary_again_if_the_next_one_has_shown_nothing() {
     let (mut fs, extent) = promised(&[2]);
     let waits = change(&mut fs, extent, copies(2, &[]));
     assert_eq!(
@@ -83,7 +83,7 @@ fn all_that_had_everything_keep_it() {
     let (mut fs, extent) = promised(&[2, 3]);
     change(&mut fs, extent, copies(2, &[(3, false), (4, true)]));
     let filled = change(&mut fs, extent, copies(2, &[(3, false), (4, false)]));
-    assert_eq!(filled.epoch, Epoch(2), "nobody is filled by a home that has shown nothing");
+    assert_eq!(filled.epoch, Epoch(2), "a primary that has shown nothing fills no replica");
     assert_eq!(change(&mut fs, extent, copies(2, &[(3, true)])).epoch, Epoch(2), "it has everything");
     change(&mut fs, extent, copies(2, &[(5, true)]));
     assert_eq!(pending(&fs).last(), Some(&drops(extent, 4, 3)), "it had not");
@@ -100,13 +100,13 @@ fn all_that_had_everything_keep_it() {
 }
 
 #[test]
-fn what_is_asked_for_meanwhile_is_done_when_the_home_has_shown_what_it_has() {
+fn what_is_asked_for_meanwhile_is_done_when_the_primary_has_shown_what_it_has() {
     let (mut fs, extent) = promised(&[2]);
     truncate(&mut fs, extent, 1000);
     change(&mut fs, extent, copies(2, &[]));
     assert!(
         pending(&fs).contains(&proves(extent, 2, 3, 1000, &[1])),
-        "the cut that the home before did not do"
+        "the cut that the primary before did not do"
     );
     fs.run(|txn, _| fence(txn, extent)).unwrap();
     truncate(&mut fs, extent, 10);
@@ -139,12 +139,12 @@ fn one_that_is_gone_for_good_is_former_no_more() {
     assert_eq!(
         (pending(&fs), record(&fs, extent).pending_work),
         (vec![], None),
-        "there is nobody to go back to"
+        "there is no server to go back to"
     );
 }
 
 #[test]
-fn a_home_that_dies_while_it_hands_over_keeps_what_it_has() {
+fn a_primary_that_dies_while_it_hands_over_keeps_what_it_has() {
     let (mut fs, extent) = promised(&[2]);
     let change = CopyChange { extent, epoch: Epoch(1), copies: copies(2, &[]) };
     let yielding = fs.run(|txn, _| hand_over(txn, &change)).unwrap().unwrap();
@@ -163,11 +163,11 @@ fn sets() -> impl Strategy<Value = Vec<Option<Copies>>> {
 }
 
 proptest! {
-    /// Whatever is asked, `None` being that the home has shown what it has: from then until the
-    /// next time each server that had everything is home, a backup that counts as such, or a former
-    /// one, is told to drop nothing, and no other one is home.
+    /// Whatever is asked, `None` being that the primary has shown what it has: from then until the
+    /// next time each server that had everything is primary, a replica that counts as such, or a
+    /// former one, is told to drop nothing, and no other one is primary.
     #[test]
-    fn nobody_forgets_before_a_home_has_shown_what_it_has(sets in sets()) {
+    fn no_server_forgets_before_a_primary_has_shown_what_it_has(sets in sets()) {
         let (mut fs, extent) = promised(&[2, 3]);
         let whole = |record: &ExtentRecord| -> BTreeSet<DataServerId> {
             let backups = record.backups.iter().filter(|one| !one.filling).map(|one| one.server);

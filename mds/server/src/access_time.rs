@@ -47,7 +47,8 @@ impl Context {
 
     fn moves_access_time(&self, handle: FileHandle, inode: &Inode) -> bool {
         let now = Timestamp::from_unix_ns(self.server.env.clock.wall_ns());
-        let is_kept = self.server.config.relatime && access_time::is_due(inode, now);
+        let is_due = || access_time::is_due(inode.atime, inode.changed_at(), now);
+        let is_kept = self.server.config.relatime && is_due();
         is_kept && self.export(handle).ok().flatten().is_some_and(|export| !export.read_only)
     }
 }

@@ -1,7 +1,7 @@
 //! Who is calling: credentials and verifiers.
 //!
 //! AUTH_NONE and AUTH_SYS are understood; every other flavor is carried as the bytes it is, for
-//! whoever knows it. Nothing here decides whether a credential is good enough.
+//! a layer that knows it. Nothing here decides whether a credential is good enough.
 //!
 //! Spec: RFC 5531 §8.2, §10, §14.
 
@@ -91,7 +91,7 @@ impl Encode for AuthSys {
 /// Who a call is made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Credential {
-    /// AUTH_NONE: nobody in particular.
+    /// AUTH_NONE: no user.
     #[default]
     None,
     /// AUTH_SYS.

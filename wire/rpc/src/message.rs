@@ -16,9 +16,9 @@ use crate::{AuthStat, Credential, OpaqueAuth, RPC_VERSION, ReplyHeader};
 /// One message; the reader stands at the arguments or results.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// Somebody wants something done.
+    /// The caller wants a procedure carried out.
     Call(CallHeader, Reader),
-    /// Somebody did it.
+    /// The callee has carried it out, or refused it.
     Reply(ReplyHeader, Reader),
 }
 

@@ -57,6 +57,9 @@ pub const SLOT_BYTES: u64 = 64;
 
 const _: () = assert!(OPERATIONS_MAX as usize <= COMPOUND_OPS_MAX, "the codec reads what a session allows");
 const _: () = assert!(RESPONSE_CACHED_BYTES_MAX < RESPONSE_BYTES_MAX, "what is kept was sent");
+const _: () = assert!(CHANNEL_BYTES_MIN <= REQUEST_BYTES_MAX, "the smallest channel is granted");
+const _: () = assert!(BACK_REQUEST_BYTES_MIN <= BACK_BYTES_MAX, "a callback fits what is granted");
+const _: () = assert!(SESSIONS_BYTES_PER_CLIENT_MAX < SESSIONS_BYTES_MAX, "a client has a part");
 const _: () = assert!(SEQUENCE_REPLY_BYTES <= CHANNEL_BYTES_MIN, "the smallest channel carries SEQUENCE");
 const _: () = assert!(
     SESSION_BYTES + SLOTS_MAX as u64 * (SLOT_BYTES + RESPONSE_CACHED_BYTES_MAX as u64)

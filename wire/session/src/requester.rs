@@ -1,7 +1,7 @@
 //! The requester's end of a slot table: which slot and sequence the next request gets.
 //!
-//! A server needs it for its callbacks, a client for everything. What the answers mean is decided
-//! by whoever sends.
+//! A server needs it for its callbacks, a client for everything. What the answers mean the sender
+//! decides.
 //!
 //! INVARIANT: a slot that is taken is not taken again until it is given back; its sequence moves
 //! only when the other side is known to have seen the request.
@@ -43,6 +43,8 @@ impl RequesterSlots {
         let free = self.slots.iter().position(|slot| !slot.taken)?;
         self.slots[free].taken = true;
         let highest = self.slots.iter().rposition(|slot| slot.taken).expect("one was just taken");
+        assert!(free <= highest, "the slot just taken is the highest that is taken, or below it");
+        debug_assert!(self.slots[..free].iter().all(|slot| slot.taken), "the lowest one is taken");
         Some(Taken {
             slot: u32::try_from(free).expect("made from a u32"),
             sequence: self.slots[free].sequence.wrapping_add(1),

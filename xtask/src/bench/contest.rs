@@ -152,8 +152,8 @@ impl Contest {
 pub(super) fn client(folder: &Path, kernel: &Kernel) -> Result<Guest> {
     let plan = Plan { name: "a".to_owned(), address: "10.77.0.2".to_owned(), memory_mib: 1024, disk: None };
     let guest = Guest::boot(folder, kernel, plan)?;
-    // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for
-    // any.
+    // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: they ask for
+    // none.
     guest.run("p=/sys/module/nfsv4/parameters/directory_delegations; [ ! -e $p ] || echo N >$p")?;
     Ok(guest)
 }

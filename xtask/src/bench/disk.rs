@@ -1,5 +1,5 @@
-//! What a disk was told to do: flushes are what durability really cost, whoever asked and by
-//! whichever call, and bytes written are all that reached it.
+//! What a disk was told to do: flushes are what durability really cost, by whichever
+//! process and call, and bytes written are all that reached it.
 //!
 //! Counts the whole disk, so what others do is in it: the figures are honest on a quiet machine
 //! only.

@@ -38,7 +38,7 @@ pub(super) struct Measured {
 /// It, running.
 pub(super) struct Load {
     child: Child,
-    go_on: ChildStdin,
+    signal: ChildStdin,
     said: BufReader<ChildStdout>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Load {
 pub(super) fn build() -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--quiet", "--package", "conformance-load"]);
-    process::run(cargo.current_dir(workspace()))
+    process::run_command(cargo.current_dir(workspace()))
 }
 
 fn program() -> PathBuf {
@@ -78,9 +78,9 @@ impl Load {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        let go_on = child.stdin.take().context("no pipe to the load")?;
+        let signal = child.stdin.take().context("no pipe to the load")?;
         let said = BufReader::new(child.stdout.take().context("no pipe from the load")?);
-        Ok(Self { child, go_on, said })
+        Ok(Self { child, signal, said })
     }
 
     /// Has it do its next act.
@@ -88,7 +88,7 @@ impl Load {
     /// # Errors
     /// When it fails; it has said why.
     pub(super) fn step(&mut self) -> Result<Measured> {
-        self.go_on.write_all(b"\n").context("the load has ended")?;
+        self.signal.write_all(b"\n").context("the load has ended")?;
         let mut line = String::new();
         if self.said.read_line(&mut line)? == 0 {
             bail!("the load ended: {}", self.child.wait()?);

@@ -92,7 +92,7 @@ impl Meter<'_> {
         }
     }
 
-    /// Nothing of the files stays in anybody's memory: not the client's, the server's, nor this
+    /// Nothing of the files stays in memory: not the client's, the server's, nor this
     /// machine's.
     pub(super) fn cold(&self, server: &Server) -> Result<()> {
         self.mounted.unmount()?;

@@ -73,7 +73,7 @@ impl Nodes {
             std::fs::remove_dir_all(dir)?;
         }
         std::fs::create_dir_all(dir)?;
-        // Bound at once so that all differ, and let go together.
+        // Bound at once so that all differ, and released together.
         let free: Vec<TcpListener> = (0..4 * nodes)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<std::io::Result<_>>()?;

@@ -18,7 +18,7 @@ pub(super) struct Figure {
     /// Those of its data servers by their own count, where they tell.
     #[serde(default)]
     pub(super) own_flushes: Option<u64>,
-    /// What reached the disk of it, and of whoever else writes there.
+    /// What reached the disk of it, and of other processes that write there.
     #[serde(default)]
     pub(super) disk_mib: Option<f64>,
     /// Largest resident memory of a server process so far.

@@ -1,5 +1,5 @@
 //! Where a phase's time went, as the client's kernel counts it: each operation's time from sending
-//! to answer, whoever serves.
+//! to answer, whichever server serves.
 //!
 //! What is neither here nor in the queue went by in the client itself: system calls, page cache,
 //! the emulated processor.
@@ -88,7 +88,7 @@ mod tests {
         );
     }
 
-    /// The mount was made anew in between: counters began again.
+    /// It was mounted again in between: counters began again.
     #[test]
     fn counters_that_went_back_are_no_figures() {
         assert_eq!(between(&parse("OPEN: 9 9 0 0 0 1 4 6 0"), &parse(BEFORE)), []);

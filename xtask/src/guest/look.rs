@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 256 << 10;
 const PIECES_BETWEEN: u64 = 30;
 
 /// Prints the rows, sorted by path.
-pub(super) fn look(folder: &Path) -> Result<()> {
+pub(super) fn watch_folder(folder: &Path) -> Result<()> {
     let mut rows = Vec::new();
     collect(folder, Path::new("."), &mut rows)?;
     rows.sort();

@@ -13,7 +13,7 @@ pub(super) fn exercise(path: &Path) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.set_len(LENGTH_BYTES as u64)?;
     // SAFETY: a new shared mapping of a file of exactly this length, at an address the kernel
-    // chooses; nothing else in this process has it, and nobody shortens the file while it stands.
+    // chooses; nothing else in this process has it, and the file is not shortened while it stands.
     let address = unsafe {
         libc::mmap(
             std::ptr::null_mut(),

@@ -32,7 +32,7 @@ pub(super) fn watch(path: &Path, seconds: u64) -> Result<()> {
     let started = Instant::now();
     let (mut passes, mut oldest) = (0u64, Vec::new());
     while started.elapsed() < Duration::from_secs(seconds) {
-        // Opened anew each time: close-to-open is what NFS promises.
+        // Opened again each time: close-to-open is what NFS promises.
         let file = OpenOptions::new().read(true).open(path)?;
         let blocks = file.metadata()?.len() / BLOCK_BYTES as u64;
         oldest.resize(usize::try_from(blocks)?, 0);

@@ -90,7 +90,7 @@ fn blocks(path: &Path, stop: &Path) -> Result<Duration> {
     Ok(longest)
 }
 
-/// The act under way, for whoever wonders what takes so long.
+/// The act under way, for a message about what takes so long.
 #[derive(Default)]
 struct Watched {
     /// Its number and when it began; none between two.
@@ -99,16 +99,16 @@ struct Watched {
 
 impl Watched {
     fn begin(&self, act: u64) {
-        *self.act.lock().expect("nobody panics with it") = Some((act, Instant::now()));
+        *self.act.lock().expect("no thread panics with it") = Some((act, Instant::now()));
     }
 
     fn end(&self) {
-        *self.act.lock().expect("nobody panics with it") = None;
+        *self.act.lock().expect("no thread panics with it") = None;
     }
 
-    /// The act under way, if it takes long and nobody was told yet.
+    /// The act under way, if it takes long and was not reported yet.
     fn slow(&self, told: Option<u64>) -> Option<(u64, Instant)> {
-        let act = *self.act.lock().expect("nobody panics with it");
+        let act = *self.act.lock().expect("no thread panics with it");
         act.filter(|(number, began)| told != Some(*number) && SLOW < began.elapsed())
     }
 }
@@ -177,7 +177,7 @@ pub(super) fn hold(dir: &Path, ready: &Path, stop: &Path) -> Result<()> {
     };
     let files: Vec<File> = (0..HELD_FILES).map(open).collect::<Result<_>>()?;
     for file in &files {
-        ensure!(lock(file)?, "somebody has a lock already");
+        ensure!(lock(file)?, "a lock is held already");
     }
     let unlinked = File::options().read(true).write(true).create_new(true).open(dir.join("unlinked"))?;
     std::fs::remove_file(dir.join("unlinked"))?;
@@ -215,7 +215,7 @@ pub(super) fn contend(dir: &Path, stop: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gets all of them at once; they were let go.
+/// Gets all of them at once; they were released.
 pub(super) fn obtain(dir: &Path) -> Result<()> {
     for at in 0..HELD_FILES {
         let file = File::options().read(true).write(true).open(held(dir, at))?;
@@ -229,7 +229,7 @@ fn held(dir: &Path, at: usize) -> PathBuf {
     dir.join(format!("held-{at}"))
 }
 
-/// Takes a write lock on the first bytes; false if somebody else has one.
+/// Takes a write lock on the first bytes; false if another process has one.
 fn lock(file: &File) -> Result<bool> {
     let request = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

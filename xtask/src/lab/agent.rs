@@ -133,7 +133,7 @@ fn gather(from: &mpsc::Receiver<Vec<u8>>, patience: Duration) -> String {
 ///
 /// # Errors
 /// When the guest does not answer within the command's time and some seconds.
-pub(crate) fn ask(address: &str, ask: &Ask) -> Result<Reply> {
+pub(crate) fn send_ask(address: &str, ask: &Ask) -> Result<Reply> {
     let target = address.parse().with_context(|| format!("{address} is no address"))?;
     let mut stream =
         TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("the guest is not there")?;

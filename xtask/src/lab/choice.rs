@@ -32,11 +32,11 @@ pub(super) enum Group {
     Failover,
     /// Data servers are emptied under a client that writes, removed and replaced.
     Drain,
-    /// A sealed file is read while its home and backups are dead.
+    /// A sealed file is read while its primary and replicas are dead.
     Degraded,
     /// A data server is added under a client that writes, and gets its share.
     Rebalance,
-    /// An export with stripes: which kernels get them, and a home killed under them.
+    /// An export with stripes: which kernels get them, and a primary killed under them.
     Stripes,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,

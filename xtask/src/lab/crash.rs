@@ -2,7 +2,7 @@
 //! writer, again and again.
 //!
 //! The mount is hard and stays; the writer must go on by itself. After each round the file system
-//! is mounted anew and everything that was promised is compared.
+//! is mounted again and everything that was promised is compared.
 
 use std::time::{Duration, Instant};
 

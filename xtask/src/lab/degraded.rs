@@ -1,7 +1,7 @@
-//! The group `degraded`: the home of a sealed file dies, and every backup of it; the client reads
-//! on through a reader, by itself.
+//! The group `degraded`: the primary of a sealed file dies, and every replica of it; the client
+//! reads on through a reader, by itself.
 //!
-//! Before anybody has moved anything, and not by the metadata server: the counters of the data
+//! Before any extent has moved, and not by the metadata server: the counters of the data
 //! servers say who answered. Then the file is overwritten, and a client that still holds a layout
 //! from before must not be told an old byte by the reader.
 
@@ -20,12 +20,12 @@ use super::{drain, ec};
 const DATA_SERVERS: usize = 6;
 /// Bytes of the file: one extent, a few dozen READs.
 const FILE_MIB: u64 = 16;
-/// By then everything that rests is in groups and the journals have let go of it.
+/// By then everything that rests is in groups and the journals have released it.
 const SEAL_SECONDS_MAX: u64 = 240;
 /// By then a server that came back has what it missed.
 const WHOLE_SECONDS_MAX: u64 = 120;
-/// A reader must have given the whole file by then. Nobody is given an extent whose set is gone
-/// before 13 s.
+/// A reader must have given the whole file by then. An extent whose set is gone gets another
+/// server after 13 s at the earliest.
 const READ_SECONDS_MAX: f64 = 10.0;
 /// The lease of data servers, and a heartbeat.
 const LEASE: Duration = Duration::from_secs(4);
@@ -36,7 +36,7 @@ const IN_BAND_BYTES_MAX: f64 = 65_536.0;
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     group: "degraded",
     name: "second-mirror",
-    proves: "home and backups of a sealed file killed: clients read on within 10 s through the second mirror, before anything was \
+    proves: "primary and replicas of a sealed file killed: clients read on within 10 s through the second mirror, before anything was \
              moved; what was overwritten since is never read old, by a layout from before either",
     needs: Needs::DataServers,
     play: second_mirror,
@@ -51,14 +51,14 @@ fn play(stage: &mut Stage) -> Result<()> {
     let sealed_s = ec::wait(stage, "sealed", SEAL_SECONDS_MAX, ec::is_sealed)?;
     println!("  sealed after {sealed_s:.0} s");
     let keepers = keepers(stage, "/degraded/one")?;
-    // One client has a layout, the other asks for its first one when the home is dead.
+    // One client has a layout, the other asks for its first one when the primary is dead.
     for guest in stage.guests() {
         stage::remount(guest)?;
     }
     hold_layout(&stage.a)?;
     let placed = placed(stage)?;
     let healthy = Counters::read(stage)?;
-    ensure!(healthy.reader_bytes == 0.0, "a reader was asked although the home lives");
+    ensure!(healthy.reader_bytes == 0.0, "a reader was asked although the primary lives");
     kill(stage, &keepers)?;
     read_on(stage, &healthy, Instant::now())?;
     ensure!(self::placed(stage)? == placed, "the file was moved meanwhile: it proves nothing");
@@ -66,16 +66,16 @@ fn play(stage: &mut Stage) -> Result<()> {
     overwritten(stage)
 }
 
-/// Both clients read the whole file while its home and all its backups are dead.
+/// Both clients read the whole file while its primary and all its replicas are dead.
 fn read_on(stage: &Stage, before: &Counters, killed: Instant) -> Result<()> {
     let with_layout = check(&stage.a, "random-one").context("the client that held a layout")?;
-    // By now the metadata server has missed the home as well.
+    // By now the metadata server has missed the primary as well.
     std::thread::sleep(LEASE.saturating_sub(killed.elapsed()));
     let without = check(&stage.b, "random-one").context("the client that had none")?;
     let after = Counters::read(stage)?;
     let read = after.reader_bytes - before.reader_bytes;
     println!(
-        "  home and backups killed: read in {with_layout:.1} s by a layout from before, in {without:.1} s by a new one; readers gave \
+        "  primary and replicas killed: read in {with_layout:.1} s by a layout from before, in {without:.1} s by a new one; readers gave \
          {read} bytes"
     );
     ensure!(with_layout.max(without) < READ_SECONDS_MAX, "that is more than {READ_SECONDS_MAX} s");
@@ -87,10 +87,10 @@ fn read_on(stage: &Stage, before: &Counters, killed: Instant) -> Result<()> {
     Ok(())
 }
 
-/// A client overwrites a part; the other one has a layout from before, with a reader. Then the home
-/// dies.
+/// A client overwrites a part; the other one has a layout from before, with a reader. Then the
+/// primary dies.
 fn overwritten(stage: &mut Stage) -> Result<()> {
-    // Mounted anew: nobody avoids a server that was dead a moment ago.
+    // Mounted again: no client avoids a server that was dead a moment ago.
     for guest in stage.guests() {
         stage::remount(guest)?;
     }
@@ -101,8 +101,8 @@ fn overwritten(stage: &mut Stage) -> Result<()> {
          cp /tmp/random-one /tmp/random-two && \
          tail -c 1M /mnt/lab/random | dd of=/tmp/random-two bs=1M seek=7 conv=notrunc iflag=fullblock status=none",
     )?;
-    check(&stage.b, "random-two").context("the other client, while the home lives")?;
-    // The home alone: a backup has what was written.
+    check(&stage.b, "random-two").context("the other client, while the primary lives")?;
+    // The primary alone: a replica has what was written.
     kill(stage, &keepers[..1])?;
     let before = Counters::read(stage)?;
     for guest in stage.guests() {
@@ -113,14 +113,14 @@ fn overwritten(stage: &mut Stage) -> Result<()> {
         let own = scope.spawn(|| check(a, "random-two"));
         (check(b, "random-two"), own.join())
     });
-    let other = other.context("by a layout from before the overwrite, the home dead")?;
+    let other = other.context("by a layout from before the overwrite, the primary dead")?;
     let own = own.map_err(|_| anyhow::anyhow!("a thread panicked"))?;
-    let own = own.context("the client that overwrote it, the home dead")?;
+    let own = own.context("the client that overwrote it, the primary dead")?;
     let after = Counters::read(stage)?;
     let (refused, given) =
         (after.reader_refusals - before.reader_refusals, after.reader_bytes - before.reader_bytes);
     println!(
-        "  overwritten, home killed: read after {other:.1} s by a layout from before, {own:.1} s by the writer; readers refused {refused}"
+        "  overwritten, primary killed: read after {other:.1} s by a layout from before, {own:.1} s by the writer; readers refused {refused}"
     );
     ensure!(given == 0.0, "readers gave {given} bytes of what is not at rest");
     ensure!(0.0 < refused, "no reader was asked: it proves nothing");
@@ -172,7 +172,7 @@ fn check(guest: &Guest, expected: &str) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Home and epoch of the file's one extent: the epoch rises with whatever is done about it.
+/// Primary and epoch of the file's one extent: the epoch rises with whatever is done about it.
 fn placed(stage: &mut Stage) -> Result<(String, String)> {
     let extent = extent(stage, "/degraded/one")?;
     Ok((extent["home"]["server"].to_string(), extent["epoch"].to_string()))
@@ -185,7 +185,7 @@ fn extent(stage: &mut Stage, path: &str) -> Result<serde_json::Value> {
     Ok(told["extents"][0].take())
 }
 
-/// The processes that keep the one extent of a file, the home first.
+/// The processes that keep the one extent of a file, the primary first.
 fn keepers(stage: &mut Stage, path: &str) -> Result<Vec<usize>> {
     let mut numbers = BTreeMap::new();
     for process in 1..=DATA_SERVERS {

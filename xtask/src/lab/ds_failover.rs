@@ -132,7 +132,7 @@ fn under_way(server: &mut Server, before: &[f64]) -> Result<()> {
     bail!("no client has written anything in {BEGIN_MAX:?}")
 }
 
-/// Kills one of the data servers that clients have written most to since `before`: it is home of
+/// Kills one of the data servers that clients have written most to since `before`: it is primary of
 /// what is being written.
 fn kill_busy(server: &mut Server, before: &[f64], round: u32, wipe: bool) -> Result<usize> {
     let shoal = shoal(server)?;

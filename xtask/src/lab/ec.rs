@@ -21,7 +21,7 @@ const DATA_SERVERS: usize = 6;
 const LARGE: (u64, u64) = (5, 200);
 /// Small files, each too large to lie beside its inode.
 const SMALL: (u64, u64) = (100, 100);
-/// By then everything that rests is in groups and the journals have let go of it.
+/// By then everything that rests is in groups and the journals have released it.
 const SEAL_SECONDS_MAX: u64 = 240;
 /// By then the images of two lost servers are somewhere else.
 const REPAIR_SECONDS_MAX: u64 = 300;
@@ -175,8 +175,8 @@ fn shoal(server: &mut Server) -> Result<&mut Shoal> {
     }
 }
 
-/// Everything is in groups, and every journal, of homes and of backups, lets images stand for all
-/// of it.
+/// Everything is in groups, and every journal, of primaries and of replicas, lets images stand for
+/// all of it.
 pub(crate) fn is_sealed(metrics: &Metrics) -> Result<(), String> {
     let of = |name: &str| metrics.sum(name, &[]);
     let (groups, waiting) = (of("shoal_groups"), of("shoal_images_waiting"));

@@ -2,7 +2,7 @@
 //! disk, is cut off the network or stopped, again and again, under programs that hold opens and
 //! locks; and another one joins.
 //!
-//! Nobody may see an error, lose a lock or an open, or have to reclaim anything; what is measured
+//! No client may see an error, lose a lock or an open, or have to reclaim anything; what is measured
 //! is how long a small act takes at most.
 
 mod fault;

@@ -120,7 +120,7 @@ impl Guest {
     /// # Errors
     /// When the guest itself does not answer.
     pub(crate) fn ask(&self, ask: &Ask) -> Result<Reply> {
-        agent::ask(&format!("{}:{AGENT_PORT}", self.plan.address), ask)
+        agent::send_ask(&format!("{}:{AGENT_PORT}", self.plan.address), ask)
             .with_context(|| format!("guest {}: {}", self.plan.name, self.console_tail()))
     }
 

@@ -22,7 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         group: "long",
         name: "idle-memory",
-        proves: "a cluster of six data servers in one process that nobody uses yet fits into 256 MiB",
+        proves: "a cluster of six data servers in one process that is not used yet fits into 256 MiB",
         needs: Needs::DataServers,
         play: idle,
     },

@@ -55,7 +55,7 @@ pub(super) fn install(cache: &Path) -> Result<()> {
     cargo.args(["install", "pjdfstest", "--version", VERSION, "--locked", "--quiet", "--root"]).arg(cache);
     // Elsewhere than in the workspace: its build must not meet our settings or lock.
     cargo.current_dir(cache).env_remove("CARGO_TARGET_DIR");
-    process::run(&mut cargo)
+    process::run_command(&mut cargo)
 }
 
 fn play(stage: &mut Stage) -> Result<()> {

@@ -46,7 +46,7 @@ pub(crate) fn enter(keep: bool, served: &Path) -> Result<i32> {
         );
     }
     let folder = make_folder()?;
-    // Copies, which guests run too: both programs may be built anew while the lab runs.
+    // Copies, which guests run too: both programs may be rebuilt while the lab runs.
     let own = folder.join("xtask");
     std::fs::copy(std::env::current_exe()?, &own).context("cannot copy this program to the run's folder")?;
     if served.exists() {

@@ -24,7 +24,7 @@ use self::shoal::Arrangement;
 use super::metrics::Metrics;
 use crate::process::workspace;
 
-/// How a cluster is told to seal soon, so that nobody waits for it for minutes.
+/// How a cluster is told to seal soon, so that scenarios do not wait for it for minutes.
 const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 5000\n";
 
 /// The same for the bench: large writes are over before sealing begins, and what is lost is not
@@ -329,7 +329,7 @@ impl Server {
 /// When it does not compile.
 pub(crate) fn build_shoal() -> Result<()> {
     let mut cargo = Command::new("cargo");
-    crate::process::run(
+    crate::process::run_command(
         cargo.args(["build", "--release", "--quiet", "--package", "shoal"]).current_dir(workspace()),
     )
 }

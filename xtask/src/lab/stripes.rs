@@ -2,8 +2,8 @@
 //! of a file through one segment of a layout; older ones, which could not read such a layout, get
 //! one extent at a time.
 //!
-//! The counters say who carried the bytes and how many segments were asked for. Then a home is
-//! killed while the file is written anew, and while it is read: no error, no wrong byte.
+//! The counters say who carried the bytes and how many segments were asked for. Then a primary is
+//! killed while the file is rewritten, and while it is read: no error, no wrong byte.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const FILE_MIB: u32 = 64 * EXTENTS;
 const STRIPED_SEGMENTS_MAX: f64 = 5.0;
 /// A client on a busy machine writes by then.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
-/// A client that met a dead home is done by then.
+/// A client that met a dead primary is done by then.
 const PASS_SECONDS: u64 = 240;
 /// By then a server that came back has what it missed.
 const WHOLE_SECONDS_MAX: u64 = 120;
@@ -134,11 +134,11 @@ fn passed(
     Ok(())
 }
 
-/// The file is written anew, and a data server killed as soon as it has got some of that; which
+/// The file is rewritten, and a data server killed as soon as it has got some of that; which
 /// one.
 fn write_while_one_dies(stage: &mut Stage) -> Result<usize> {
     let before = Counters::read(stage)?.written;
-    while_one_dies(stage, "written anew", write_script(1), |counters| counters.written.clone(), &before)
+    while_one_dies(stage, "rewritten", write_script(1), |counters| counters.written.clone(), &before)
 }
 
 fn read_while_one_dies(stage: &mut Stage) -> Result<usize> {

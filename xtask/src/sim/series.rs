@@ -91,7 +91,7 @@ struct State<'a> {
 
 /// Plays all seeds of a range but those to pass over, `jobs` at a time, and says on `say` what
 /// there is to say.
-pub(super) fn run(
+pub(super) fn play_seeds(
     seeds: Range<u64>,
     pass_over: &BTreeSet<u64>,
     jobs: usize,
@@ -154,7 +154,7 @@ impl Drop for Leaves<'_, '_> {
 }
 
 fn lock<'a, 'b>(state: &'a Mutex<State<'b>>) -> MutexGuard<'a, State<'b>> {
-    // Counters: whoever panicked has left them whole.
+    // Counters: a thread that panicked has left them whole.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -186,7 +186,7 @@ mod tests {
             played(seed, seed != 4)
         };
         let say = |text: &str| said.lock().unwrap().push(text.to_owned());
-        let sum = run(1..9, &BTreeSet::from([2, 7, 30]), 3, None, play, say);
+        let sum = play_seeds(1..9, &BTreeSet::from([2, 7, 30]), 3, None, play, say);
         assert_eq!(ran.into_inner().unwrap(), BTreeSet::from([1, 3, 4, 5, 6, 8]));
         assert_eq!((sum.held, sum.broken, sum.named.as_slice()), (5, 1, [4].as_slice()));
         assert_eq!((sum.acts, sum.simulated_s), (27, 360));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn seeds_that_break_are_counted_but_not_all_named() {
-        let sum = run(0..500, &BTreeSet::new(), 2, None, |seed| played(seed, false), |_| {});
+        let sum = play_seeds(0..500, &BTreeSet::new(), 2, None, |seed| played(seed, false), |_| {});
         assert_eq!((sum.broken, sum.named.len()), (500, NAMED_MAX));
     }
 

@@ -97,8 +97,8 @@ impl Model for Blocks {
     }
 }
 
-/// One block of a file that nobody cuts. Such blocks are independent, and so much easier to judge
-/// than all at once; what a length says is left out.
+/// One block of a file that no client cuts. Such blocks are independent, and so much easier to
+/// judge than all at once; what a length says is left out.
 pub(crate) struct Block;
 
 impl Block {

@@ -116,7 +116,7 @@ fn with_choices<M: Model>(
     let end_ns =
         open().filter_map(|at| acts[at].answer.as_ref()).map(|(ns, _)| *ns).min().unwrap_or(u64::MAX);
     let mut choices: Vec<usize> = open().take_while(|at| acts[*at].asked_ns <= end_ns).collect();
-    // What changes nothing and fits now can come now: it is in nobody's way.
+    // What changes nothing and fits now can come now: it is in the way of no other.
     let free = choices.iter().copied().find(|at| {
         let act = &acts[*at];
         act.answer.as_ref().is_some_and(|(_, answer)| {

@@ -12,7 +12,7 @@ pub(crate) struct Hold {
     pub(crate) to_byte: u64,
     pub(crate) exclusive: bool,
     pub(crate) from_ns: u64,
-    /// `None`: it never let go.
+    /// `None`: it was never released.
     pub(crate) until_ns: Option<u64>,
 }
 

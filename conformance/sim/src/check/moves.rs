@@ -205,7 +205,7 @@ impl Group {
         Ok(with(&without(state, from), Entry { spot: to, ..source }))
     }
 
-    /// A file without a name is there until nobody has it open, and then not: either may be seen.
+    /// A file without a name is there while a client has it open, and then not: either may be seen.
     fn link(&self, state: &Entries, id: u64, to: Spot, answer: Option<&MoveAnswer>) -> Option<Entries> {
         let file = state.iter().find(|entry| entry.id == Id::Known(id) && !entry.directory).copied();
         if !self.has(state, to.0) {

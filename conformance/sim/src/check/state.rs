@@ -31,7 +31,8 @@ pub(crate) fn sound(shards: &[&dyn MetaStore]) -> Result<(), String> {
 }
 
 /// No orphan, no work undone, no state of clients that are gone.
-/// What servers that are gone for good were to do stays, as long as nobody says that they are.
+/// What servers that are gone for good were to do stays, as long as the operator does not say that
+/// they are.
 pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>) -> Result<(), String> {
     let mut pairs = pairs(store)?;
     pairs.retain(|key, value| {

@@ -120,7 +120,7 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
 
 /// Bytes of extents go to data servers before the command that tells of them: those of a server
 /// that dies in between, or is cut off, may show before and after others'
-/// (docs/protocol/sessions.md §5). The same holds if their home dies: the metadata server writes
+/// (docs/protocol/sessions.md §5). The same holds if their primary dies: the metadata server writes
 /// them again.
 fn may_be_written_twice(place: Place, act: &FileAct) -> bool {
     matches!(act, FileAct::Write { .. }) && is_in_extents(place)

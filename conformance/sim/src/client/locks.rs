@@ -1,4 +1,4 @@
-//! Clients lock ranges of files that they share, hold them for a while, and let go.
+//! Clients lock ranges of files that they share, hold them for a while, and release them.
 
 use wire_nfs::v4::ops::lock::{LockType, Locker};
 use wire_nfs::v4::ops::{lock, locku};
@@ -47,8 +47,8 @@ pub(crate) async fn act(client: &Client, chance: &mut Chance, on: &mut Lockable)
     let Called::Reply(mut reply) = client.call(Operations::at(&on.file.handle).then(Op::Lock, &args)).await
     else {
         client.record.count("locks: unknown");
-        // Whether or not it is held: let go.
-        return on.stateid.is_some() && let_go(client, on).await;
+        // Whether or not it is held: it is released.
+        return on.stateid.is_some() && release(client, on).await;
     };
     let from_ns = client.now_ns();
     let granted = reply.skip(&[Op::Putfh]).and_then(|()| reply.next::<lock::ResOk>(Op::Lock));
@@ -70,10 +70,10 @@ pub(crate) async fn act(client: &Client, chance: &mut Chance, on: &mut Lockable)
     };
     client.env.clock.sleep_ms(chance.between(20, 400)).await;
     client.record.lock().holds[at].until_ns = Some(client.now_ns());
-    let_go(client, on).await
+    release(client, on).await
 }
 
-async fn let_go(client: &Client, on: &mut Lockable) -> bool {
+async fn release(client: &Client, on: &mut Lockable) -> bool {
     let Some(lock_stateid) = on.stateid else { return false };
     let args = locku::Args { lock_type: LockType::Write, seqid: 0, lock_stateid, offset: 0, length: BYTES };
     for _ in 0..10 {

@@ -3,7 +3,7 @@
 //!
 //! With several shards the directories lie on different ones, so most of these acts are on two or
 //! three. All clients act in short bursts at the same moments, so that acts of one run beside those
-//! of another, and somebody looks while a directory moves.
+//! of another, and a client looks while a directory moves.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,7 @@ impl Group {
                 Some(file) => MoveAct::Links(file.id),
                 None => MoveAct::Links(self.spot(chance).0),
             },
-            // Whoever looks for something everywhere.
+            // A look for something everywhere.
             at => {
                 let from = chance.index(self.parents.len());
                 let parents = self.parents.iter().cycle().skip(from).take(self.parents.len());
@@ -164,7 +164,7 @@ impl Group {
             }
             _ => {}
         }
-        // Of two it is one, and nobody says which.
+        // Of two it is one, and the answer does not say which.
         let gone = match (act, answer) {
             (MoveAct::List(id) | MoveAct::Up(id) | MoveAct::Links(id), MoveAnswer::Gone) => [*id; 2],
             (MoveAct::Rename(from, to), MoveAnswer::Gone) => [from.0, to.0],
@@ -227,7 +227,7 @@ fn kind(what: &impl std::fmt::Debug) -> String {
 }
 
 /// Looks at all that is in a group, for the record. Says whether all was answered.
-pub(crate) async fn look(client: &Client, place: Place) -> bool {
+pub(crate) async fn look_through(client: &Client, place: Place) -> bool {
     let Some(mut group) = group(client, place).await else { return false };
     let mut directories: Vec<(u64, Filehandle)> = group.parents.clone();
     for looked_at in 0..LOOKED_AT_MAX {

@@ -18,7 +18,7 @@ use crate::chance::Chance;
 const AGAIN_MAX: u64 = 3;
 
 /// Closes a file that this client's owner for names has open once, and perhaps opens it again.
-/// Nobody else knows it as that owner's.
+/// No other task knows it as that owner's.
 pub(crate) async fn close(client: &Client, chance: &mut Chance, handle: &Filehandle, stateid: Stateid) {
     let (mut stateid, mut left) = (stateid, chance.below(AGAIN_MAX));
     loop {

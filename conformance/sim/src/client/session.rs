@@ -4,8 +4,8 @@
 //! asks one after the other. Service addresses, which move between servers
 //! (docs/protocol/addresses.md), are not simulated. A request that got no answer is sent again on
 //! its slot, over a new connection and to another server if need be, while its session lives:
-//! sessions outlive servers. Only if the client's lease runs out is the session lost, and nobody
-//! can tell whether the request ran.
+//! sessions outlive servers. Only if the client's lease runs out is the session lost, and
+//! whether the request ran is not known.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Client {
             let (live, taken) = self.take_slot().await;
             match self.exchange(&live, taken, (&operations, count), cached).await {
                 Some(Called::Reply(reply)) if reply.status == Nfsstat4::Delay && reply.count <= 2 => {
-                    self.put_off(live.serial);
+                    self.note_delay(live.serial);
                     self.pause(100).await;
                 }
                 // As if the server had not known the request again.
@@ -323,7 +323,7 @@ impl Client {
         };
         // What was refused may have been refused by a look, without a record. It is sent again
         // before there is an answer, as any other act: then it happens when the last one of them
-        // does. Nobody sends it again behind its answer.
+        // does. It is not sent again behind its answer.
         let is_refused = Reply::begin(first.bytes).is_none_or(|reply| reply.status != Nfsstat4::Ok);
         if !again || is_refused || self.backchannel.is_some() {
             return;
@@ -333,7 +333,7 @@ impl Client {
             self.pause(4_000).await;
         }
         let again = match self.planted {
-            Planted::AnswersForgotten => self.send_anew(first, args, operations, count).await,
+            Planted::AnswersForgotten => self.send_as_new(first, args, operations, count).await,
             _ => self.send(&first.route, in_session(args, operations, count)).await.ok(),
         };
         let Some((again, connection)) = again else { return };
@@ -357,7 +357,7 @@ impl Client {
 
     /// Planted: the same as a new request, whose answer says the slot and the sequence of the old
     /// one. As if the server had not known it again.
-    async fn send_anew(
+    async fn send_as_new(
         &self,
         first: &First<'_>,
         args: &sequence::Args,
@@ -366,13 +366,13 @@ impl Client {
     ) -> Option<(Bytes, u64)> {
         // In a box: to have a slot may take a session, and that takes requests.
         let (live, taken) = Box::pin(self.take_slot()).await;
-        let anew = sequence::Args { sequenceid: taken.sequence, slotid: taken.slot, ..*args };
+        let fresh = sequence::Args { sequenceid: taken.sequence, slotid: taken.slot, ..*args };
         let sent = match live.session == args.session {
-            true => self.send(&first.route, in_session(&anew, operations, count)).await.ok(),
+            true => self.send(&first.route, in_session(&fresh, operations, count)).await.ok(),
             false => None,
         };
         if sent.is_none() {
-            // Nobody knows how far the slot is.
+            // How far the slot is is not known.
             self.leave(live.serial);
         }
         self.give_back(&live, taken);
@@ -400,7 +400,7 @@ impl Client {
     }
 
     /// The server has not done anything: perhaps it does not lead.
-    fn put_off(&self, serial: u64) {
+    fn note_delay(&self, serial: u64) {
         let mut state = self.state.lock();
         state.delays += 1;
         let enough = DELAYS_MAX < state.delays;

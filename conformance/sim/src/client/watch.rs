@@ -12,7 +12,7 @@ use super::session::Client;
 use super::workload::{DIRECTORIES, SHIFT_NS, Whistle, directory_name};
 use crate::record::Place;
 
-/// Shifts in which a directory is looked at: somebody may change it after the one that it is made
+/// Shifts in which a directory is looked at: a client may change it after the one that it is made
 /// in.
 const SHIFTS: u64 = 2;
 

@@ -159,7 +159,7 @@ pub(crate) async fn look_at_all(client: Arc<Client>, whistle: Whistle) {
         for _ in 0..20 {
             looked = match sight {
                 Sight::Directory(place) => look_at_directory(&client, place).await,
-                Sight::Group(place) => moves::look(&client, place).await,
+                Sight::Group(place) => moves::look_through(&client, place).await,
                 Sight::File(place) => look_at_file(&client, place).await,
             };
             if looked {

@@ -6,7 +6,7 @@
 
 use env::memory::Broken;
 
-use super::{Mend, Nemesis, SECOND_NS};
+use super::pending::{Mend, Nemesis, SECOND_NS};
 use crate::cluster::Cluster;
 use crate::planted::Planted;
 use crate::world::NodeId;
@@ -166,13 +166,13 @@ impl Nemesis {
     /// loses its disk just before: its lease still counts.
     fn lose_heir(&mut self, cluster: &mut Cluster) -> &'static str {
         let count = cluster.data_nodes();
-        let home = self.chance.index(count);
-        let heir = self.metadata + (home + 1 + self.chance.index(count - 1)) % count;
+        let primary = self.chance.index(count);
+        let heir = self.metadata + (primary + 1 + self.chance.index(count - 1)) % count;
         let pause_ns = self.chance.between(PAUSE_NS_SHORT, 2 * PAUSE_NS_SHORT);
-        if self.spoilt.is_some() || !cluster.pause_process(self.metadata + home) {
-            return "heir not lost: a store is spoilt, or its home does not run";
+        if self.spoilt.is_some() || !cluster.pause_process(self.metadata + primary) {
+            return "heir not lost: a store is spoilt, or its primary does not run";
         }
-        self.mends.push((cluster.world.now_ns() + pause_ns, Mend::Resume(self.metadata + home)));
+        self.mends.push((cluster.world.now_ns() + pause_ns, Mend::Resume(self.metadata + primary)));
         self.later(cluster, HEIR_LOST_NS.0, HEIR_LOST_NS.1, Mend::Lose(heir));
         "data server paused, and its heir is to be lost"
     }

@@ -1,6 +1,6 @@
 //! Where the bytes of an image's file come from: the file itself, another server, or a computation.
 //!
-//! INVARIANT: whoever reads through this compares what comes with hashes it knows; nothing here is
+//! INVARIANT: a reader compares what comes through this with hashes it knows; nothing here is
 //! believed.
 
 use std::io;

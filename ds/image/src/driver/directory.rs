@@ -147,7 +147,7 @@ impl Directory {
         self.lock().insert(image, image_bytes);
     }
 
-    /// Takes note of a draft's file that nobody needs any more.
+    /// Takes note of a draft's file that is not needed any more.
     pub(super) fn abandon(&self, path: PathBuf) {
         self.lock().abandoned.push(path);
     }

@@ -70,7 +70,7 @@ impl Draft {
         directory.disk.rename(&draft, &path).await?;
         self.name.path = None;
         if let Err(error) = directory.disk.sync_dir(&directory.dir).await {
-            // Nobody is told of a new image that may not be there after a crash. What replaces one
+            // A new image that may not be there after a crash is not announced. What replaces one
             // has the same bytes.
             if self.is_new {
                 directory.abandon(path);

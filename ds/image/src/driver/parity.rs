@@ -71,7 +71,7 @@ impl ParityImage {
     }
 
     /// Opens a parity image whose file is not in a directory of ours. What it says of itself is
-    /// consistent, and no more: whoever knows the group compares the sum.
+    /// consistent, and no more: the caller knows the group, and compares the sum.
     ///
     /// # Errors
     /// Any [`OpenError`] but `Absent`; [`FormatError::Foreign`] if it is another image.

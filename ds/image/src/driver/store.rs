@@ -168,7 +168,7 @@ impl ImageStore {
         }
     }
 
-    /// Whether somebody is writing, receiving, repairing or deleting it.
+    /// Whether it is being written, received, repaired or deleted.
     #[must_use]
     pub fn is_claimed(&self, image: ImageId) -> bool {
         self.directory.lock().claimed.contains(&image)

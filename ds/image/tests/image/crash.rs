@@ -38,7 +38,7 @@ async fn script(store: &ImageStore, received: &[u8], told: &mut Told) -> Result<
     writer.finish(u32::try_from(mixed().len()).unwrap()).await.map_err(|error| fail(&error))?;
     told.images.insert(id(1), (mixed(), true));
     told.acts += 1;
-    // An image of which a frame is given anew; it stays there whatever happens.
+    // An image of which a frame is given again; it stays there whatever happens.
     let image = store.open_image(id(1)).await.map_err(|error| fail(&error))?;
     let stored = image.stored_frame(2).unwrap();
     let bytes = image.read_raw(stored.offset, stored.stored_bytes).await.map_err(|error| fail(&error))?;

@@ -105,12 +105,12 @@ async fn what_is_given_up_is_removed() {
     assert_eq!(names(&disk).await, Vec::<String>::new());
     let given_up = (store.create(identity(1)).await.unwrap(), store.receive(id(2), 128).await.unwrap());
     drop(given_up);
-    assert_eq!(names(&disk).await.len(), 2, "nobody could wait for it");
+    assert_eq!(names(&disk).await.len(), 2, "a drop cannot wait");
     let writer = store.create(identity(1)).await.unwrap();
     assert_eq!(names(&disk).await.len(), 1, "the next one removes them");
     drop(writer);
     for other in ["notes.txt", "0123.img", "lost+found.new"] {
-        put_file(&disk, &Path::new(DIR).join(other), b"somebody else's").await;
+        put_file(&disk, &Path::new(DIR).join(other), b"not ours").await;
     }
     let store = open(&disk).await;
     assert_eq!(store.usage(), ImageUsage::default());
@@ -118,7 +118,7 @@ async fn what_is_given_up_is_removed() {
 }
 
 #[tokio::test]
-async fn content_out_of_order_is_refused_and_harms_nobody() {
+async fn content_out_of_order_is_refused_and_harms_no_other() {
     let store = open(&MemoryDisk::new()).await;
     let mut writer = store.create(identity(1)).await.unwrap();
     writer.write(10, vec![Bytes::from_static(b"abc")]).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_writer_that_failed_takes_nothing_more() {
     assert!(matches!(writer.write(0, data()).await, Err(WriteError::Io(_))));
     assert!(matches!(writer.write(2 << 20, data()).await, Err(WriteError::Broken)));
     assert!(matches!(writer.finish(4 << 20).await, Err(FinishError::Write(WriteError::Broken))));
-    // A write that nobody waited for may have reached the file or not.
+    // A write that was not waited for may have reached the file or not.
     let mut writer = store.create(identity(1)).await.unwrap();
     disk.set_turns(5, 5);
     let mut write = Box::pin(writer.write(0, data()));

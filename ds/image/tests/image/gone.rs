@@ -1,5 +1,5 @@
-//! Images whose file is damaged beyond reading, or gone: what the disk says, and making them anew
-//! in their place.
+//! Images whose file is damaged beyond reading, or gone: what the disk says, and making them
+//! again in their place.
 //!
 //! Spec: docs/formats/image.md §6.
 
@@ -29,7 +29,7 @@ async fn the_disk_is_asked_and_not_the_directory() {
     assert_eq!(store.on_disk(id(1)).await.unwrap(), Some(bytes));
     assert_eq!(store.on_disk(id(2)).await.unwrap(), None);
     Disk::remove(&disk, &path(1)).await.unwrap();
-    assert!(store.contains(id(1)), "nobody told the directory");
+    assert!(store.contains(id(1)), "the directory was not told");
     assert_eq!(store.on_disk(id(1)).await.unwrap(), None);
     assert!(
         matches!(store.open_any(id(1)).await, Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound)
@@ -39,7 +39,7 @@ async fn the_disk_is_asked_and_not_the_directory() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_or_gone_is_made_anew_in_its_place() {
+async fn what_is_damaged_or_gone_is_made_again_in_its_place() {
     let disk = MemoryDisk::new();
     let store = open(&disk).await;
     seal(&store, 1, &mixed()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Images that nobody wrote by mistake: every checksum right, the rest not.
+//! Images that were not written by mistake: every checksum right, the rest not.
 
 use ds_image::limits::FRAMES_MAX;
 use ds_image::{FormatError, FrameFault, Image, OpenError, Part, ReadError};
@@ -83,7 +83,7 @@ async fn frames_that_contradict_the_lengths_are_refused() {
     assert_eq!(refused(two(2 * FRAME, 1, 1)).await, entry(1, "frame number"));
     assert_eq!(refused(two(FRAME, 0, 1)).await, entry(1, "frame number"));
     assert_eq!(refused(two(0, 0, 1)).await, entry(0, "frame number"));
-    // The first frame claims bytes of the second, of the index, of nobody.
+    // The first frame claims bytes of the second, of the index, of nothing.
     for (claimed, field) in [(31, entry(1, "stored bytes")), (61, entry(0, "stored bytes"))] {
         let mut overlapping = two(2 * FRAME, 0, 1);
         overlapping.entries[0].stored_bytes = claimed;

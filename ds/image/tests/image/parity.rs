@@ -1,5 +1,5 @@
 //! Parity images in the same directory: taken in, checked by their own lists, given out as they
-//! are; and extents read through what somebody else computed.
+//! are; and extents read through what another server computed.
 
 use std::io;
 use std::sync::Arc;

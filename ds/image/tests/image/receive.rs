@@ -112,7 +112,7 @@ async fn only_whole_blocks_and_lengths_of_images_are_taken() {
         let refused = receiver.write(offset, vec![Bytes::from(vec![0; length])]).await;
         assert!(matches!(refused, Err(ReceiveError::Blocks { .. })), "{offset} {length}");
     }
-    // A refused block harms nobody, nor does one that was wrong at first.
+    // A refused block harms nothing, nor does one that was wrong at first.
     receiver.write(0, vec![Bytes::from(vec![9; BLOCK])]).await.unwrap();
     send(&mut receiver, &file, &all_blocks(&file)).await;
     receiver.finish(Some(ImageSum::of(&file))).await.unwrap();

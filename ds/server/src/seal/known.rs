@@ -58,7 +58,7 @@ impl Shown {
         let of_it = waiting.iter().find(|(_, (one, _))| *one == image).map(|(extent, _)| *extent);
         if let Some(extent) = of_it {
             waiting.remove(&extent);
-            store.delay_sealing(extent, 0);
+            store.defer_sealing(extent, 0);
         }
     }
 

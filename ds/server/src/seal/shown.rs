@@ -335,7 +335,7 @@ impl Reporter {
                 shown.change_entry(image, |entry| entry.said = Some(epoch));
                 shown.end_waiting(sealing);
                 // What comes above it may be sealed again.
-                self.store.delay_sealing(sealing.extent, 0);
+                self.store.defer_sealing(sealing.extent, 0);
                 // Where nothing of it shows it is not used, and not to be asked about all the time.
                 match self.store.is_image_used(sealing.extent, image).await {
                     Ok(true) => 0,
@@ -347,7 +347,7 @@ impl Reporter {
             Err(NotUsed::Outdated) => {
                 // It never will be: the extent may be sealed again.
                 shown.end_waiting(sealing);
-                self.store.delay_sealing(sealing.extent, 0);
+                self.store.defer_sealing(sealing.extent, 0);
                 SHOW_PERIOD_MS
             }
         }
@@ -357,7 +357,7 @@ impl Reporter {
     /// again.
     fn end_waiting(&self, question: &Question) {
         if let Some(sealing) = question.sealing.filter(|sealing| self.shown.end_waiting(sealing)) {
-            self.store.delay_sealing(sealing.extent, 0);
+            self.store.defer_sealing(sealing.extent, 0);
         }
     }
 

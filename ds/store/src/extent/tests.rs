@@ -219,7 +219,7 @@ fn an_image_is_copied_once_with_its_hole() {
 #[test]
 fn the_newest_sequence_is_kept_alone() {
     let mark = act(Kind::Cut, 0, 9, EXTENT_BYTES);
-    // On a backup records come in any order: the epoch is said by the younger one.
+    // On a replica records come in any order: the epoch is said by the younger one.
     let (mut extent, mut shifts) = (extent_of(&[(mark, 1), (act(Kind::Write, 1, 8, 0), 2)]).0, Vec::new());
     assert_eq!(extent.bare_newest(), Some(9));
     let kept = extent.keep(NAME, 1, 1).unwrap();

@@ -54,8 +54,8 @@ async fn an_extent_that_was_never_here_is_what_its_image_says() {
     }
 }
 
-/// It was home, or backup, long ago: whatever sequences and epochs it remembers, nothing of that
-/// shows.
+/// It was primary, or replica, long ago: whatever sequences and epochs it remembers, nothing of
+/// that shows.
 #[tokio::test]
 async fn what_is_still_here_of_it_is_hidden() {
     for leftover in 0..5 {
@@ -96,11 +96,12 @@ async fn what_is_still_here_of_it_is_hidden() {
             bed.crash().await;
         }
         let late = bed.store.write_at(ONE, Epoch(3), 9_000, 0, Bytes::from(vec![1; 9]), Stability::Unstable);
-        assert!(matches!(late.await, Err(ChangeError::Stale { .. })), "from the home of then");
+        assert!(matches!(late.await, Err(ChangeError::Stale { .. })), "from the primary of then");
     }
 }
 
-/// A record that an earlier home sent is on its way into the journal while the extent is adopted.
+/// A record that an earlier primary sent is on its way into the journal while the extent is
+/// adopted.
 #[tokio::test]
 async fn what_lands_meanwhile_is_hidden() {
     let bed = Bed::new().await;
@@ -153,16 +154,16 @@ async fn one_that_comes_too_late_changes_nothing() {
     let (store, image) = (&bed.store, bed.images.put(vec![9; 30_000]));
     let late = async |ino: u64| store.adopt(extent(ino), Epoch(4), 1, EXTENT_BYTES, &image).await;
     store.write(extent(1), Epoch(5), 0, bytes(1, 100), Stability::Synced).await.unwrap();
-    assert!(matches!(late(1).await, Err(ChangeError::Stale { known: Epoch(5) })), "somebody is home here");
+    assert!(matches!(late(1).await, Err(ChangeError::Stale { known: Epoch(5) })), "another is primary here");
     assert!(read(store).await[..100] == [1; 100]);
     store.attach(extent(2), Epoch(5)).await.unwrap();
-    assert_eq!(late(2).await.unwrap(), Epoch(5), "it is a backup's now");
+    assert_eq!(late(2).await.unwrap(), Epoch(5), "it is a replica's now");
     assert_eq!(store.image(extent(2)).await.unwrap(), None);
     store.write(extent(3), Epoch(1), 0, bytes(1, 100), Stability::Synced).await.unwrap();
     store.drop_extent(extent(3), Epoch(5)).await.unwrap();
     assert_eq!(late(3).await.unwrap(), Epoch(5), "dropped");
     assert_eq!(store.image(extent(3)).await.unwrap(), None);
-    // An epoch that somebody brought is no adoption.
+    // An epoch that a handle brought is no adoption.
     store.fence(extent(4), Epoch(4)).await.unwrap();
     assert_eq!(late(4).await.unwrap(), Epoch(4));
     assert_eq!(store.image(extent(4)).await.unwrap(), Some((2, image)));

@@ -1,5 +1,5 @@
-//! A home and a backup: whatever the home holds, images and all, what it tells makes the backup the
-//! same.
+//! A primary and a replica: whatever the primary holds, images and all, what it tells makes the
+//! replica the same.
 //!
 //! Spec: docs/protocol/replicate.md §2; docs/protocol/seal.md §4.
 
@@ -26,11 +26,11 @@ enum Step {
     Seal,
     Use,
     Fence,
-    /// What came since the backup was told last.
+    /// What came since the replica was told last.
     Delta,
-    /// All of it, over whatever the backup holds.
+    /// All of it, over whatever the replica holds.
     Overlay,
-    /// Bytes that only the backup has, of a time that its home forgot.
+    /// Bytes that only the replica has, of a time that its primary forgot.
     Stray {
         offset: u32,
         length: u32,
@@ -56,9 +56,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Pair {
     home: Bed,
     backup: Store,
-    /// The backup has all below.
+    /// The replica has all below.
     told: u64,
-    /// It may have bytes that the home does not know.
+    /// It may have bytes that the primary does not know.
     strayed: bool,
     /// An image that waits to be used.
     sealed: Option<(u64, crate::ImageRef)>,
@@ -178,7 +178,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn what_a_home_tells_makes_its_backup_the_same(steps in steps()) {
+    fn what_a_primary_tells_makes_its_replica_the_same(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut pair = Pair::new().await;
@@ -193,9 +193,9 @@ proptest! {
     }
 }
 
-/// The next home gives sequences above the mark, also if it was told nothing else.
+/// The next primary gives sequences above the mark, also if it was told nothing else.
 #[tokio::test]
-async fn a_backup_gets_the_mark() {
+async fn a_replica_gets_the_mark() {
     let mut pair = Pair::new().await;
     pair.step(Step::Write { offset: 0, length: 100 }).await;
     pair.step(Step::Delta).await;
@@ -204,9 +204,9 @@ async fn a_backup_gets_the_mark() {
     assert_eq!(pair.backup.sequence(extent(1)), mark);
 }
 
-/// A backup that has everything already frees its journal as well.
+/// A replica that has everything already frees its journal as well.
 #[tokio::test]
-async fn a_backup_that_is_told_an_image_frees_its_journal() {
+async fn a_replica_that_is_told_an_image_frees_its_journal() {
     let mut pair = Pair::new().await;
     for part in 0..10 {
         pair.step(Step::Write { offset: part * 2000, length: 2000 }).await;
@@ -220,7 +220,7 @@ async fn a_backup_that_is_told_an_image_frees_its_journal() {
     assert_eq!(pair.home.store.runs_since(extent(1), 0).await.unwrap(), [told], "neither mark nor hole");
     pair.step(Step::Delta).await;
     assert!(pair.backup.usage().live_bytes < 1000);
-    // A backup that is new is told the image alone.
+    // A replica that is new is told the image alone.
     let free = pair.home.store.rise(extent(1), 0).await.unwrap();
     let all = pair.home.store.overlay(extent(1), free).await.unwrap();
     let told = Run { sequence: free, ..told };

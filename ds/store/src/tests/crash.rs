@@ -51,7 +51,7 @@ async fn seal(store: &Store, images: &Images, told: &mut Told) -> Outcome {
     let before = store.image(extent(1)).await.unwrap();
     let mark = store.mark(extent(1)).await?;
     told.acknowledged();
-    let image = images.seal(store, extent(1), mark).await.expect("nobody else writes");
+    let image = images.seal(store, extent(1), mark).await.expect("no other writes");
     store.use_image(extent(1), store.size(extent(1)).epoch, mark, &image).await?;
     told.acknowledged();
     if let Some((_, before)) = before {

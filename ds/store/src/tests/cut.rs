@@ -121,7 +121,7 @@ async fn a_read_tells_the_cut_that_its_handle_does_not_know() {
     assert_eq!((told(1).await, told(3).await, told(4).await), (Some(70), Some(70), None));
     store.cut(one, Epoch(3), 0).await.unwrap();
     assert_eq!(told(1).await, Some(70), "done twice, or too late, is not done");
-    assert_eq!((told(9).await, told(1).await), (None, Some(70)), "a higher epoch fences nobody");
+    assert_eq!((told(9).await, told(1).await), (None, Some(70)), "a higher epoch fences no handle");
 }
 
 /// WRITEs before, during and after a CUT, all through one handle: those answered before it are

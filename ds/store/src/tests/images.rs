@@ -268,7 +268,7 @@ async fn a_mark_is_above_all_that_landed_and_below_all_that_comes() {
     before.write(bytes(1, 100), Stability::Unstable).await.unwrap();
     let mark = marking.await.unwrap();
     assert!(mark < after.sequence());
-    assert!(!store.is_at(one, mark) && store.capture(one, mark).is_none(), "somebody writes");
+    assert!(!store.is_at(one, mark) && store.capture(one, mark).is_none(), "a WRITE is under way");
     after.write(bytes(2, 100), Stability::Unstable).await.unwrap();
     let next = store.mark(one).await.unwrap();
     assert!(store.is_at(one, next));
@@ -309,14 +309,14 @@ async fn a_mark_is_never_given_again() {
         let told = bed.store.runs_since(extent(1), mark).await.unwrap();
         assert_eq!(told, [Run { offset: EXTENT_BYTES, length: 0, sequence: mark, said: Said::Cut }]);
     }
-    // It is nobody's CUT: that of a metadata server at the extent's epoch is still carried out.
+    // No metadata server asked for it: a CUT of one at the extent's epoch is still carried out.
     bed.store.cut(extent(1), Epoch(1), 0).await.unwrap();
     assert_eq!(size(&bed.store, 1), (0, 0));
 }
 
-/// On a backup, too, a CUT at the extent's end is no CUT of a metadata server.
+/// On a replica, too, a CUT at the extent's end is no CUT of a metadata server.
 #[tokio::test]
-async fn a_mark_of_a_home_cuts_nothing_on_its_backup() {
+async fn a_mark_of_a_primary_cuts_nothing_on_its_replica() {
     let bed = Bed::new().await;
     let (store, one) = (&bed.store, extent(1));
     store.attach(one, Epoch(1)).await.unwrap();

@@ -57,7 +57,7 @@ async fn a_segment_that_is_gone_is_missed() {
     }
 }
 
-/// Segments that compaction drops are missed by nobody, and the journal went as far as it went.
+/// Segments that compaction drops are not missed, and the journal went as far as it went.
 #[tokio::test]
 async fn a_journal_that_was_emptied_is_whole() {
     let disk = MemoryDisk::new();

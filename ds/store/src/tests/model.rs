@@ -56,7 +56,7 @@ enum Step {
     Use {
         ino: u64,
     },
-    /// Somebody was told that something lies above the image.
+    /// The store was told that something lies above the image.
     Thaw {
         ino: u64,
     },
@@ -178,7 +178,7 @@ impl Run {
             let below = self.store.imaged().into_iter().find(|(one, _)| *one == extent(ino));
             let ticket = self.store.admit(extent(ino), epoch, offset, length).await.unwrap();
             let frozen = below.map(|(_, image)| image).filter(|image| thawed != Some(*image));
-            assert_eq!(ticket.above_image(), frozen, "above an image, and nobody was told");
+            assert_eq!(ticket.above_image(), frozen, "above an image, and not yet told");
             ticket.write(data, stability).await.unwrap();
         });
         let range = offset as usize..(offset + length) as usize;
@@ -312,7 +312,7 @@ impl Run {
             let before = self.store.image(extent(ino)).await.unwrap();
             self.store.use_image(extent(ino), epoch, sequence, &image).await.unwrap();
             let after = self.store.image(extent(ino)).await.unwrap();
-            // Nobody asks for an older image once a newer one is in use, or hidden.
+            // No primary names an older image once a newer one is in use, or hidden.
             if let Some((_, before)) = before.filter(|_| before != after) {
                 self.images.forget(before.image);
             }
@@ -365,7 +365,7 @@ impl Run {
         let Some((_, sequence)) = self.store.imaged().into_iter().find(|(one, _)| *one == extent(ino)) else {
             return;
         };
-        if self.store.above_image(extent(ino), sequence).expect("nobody is at work") != 0 {
+        if self.store.above_image(extent(ino), sequence).expect("no act is under way") != 0 {
             return;
         }
         let shown = self.runtime.block_on(self.store.image(extent(ino))).unwrap();

@@ -150,8 +150,8 @@ async fn a_journal_of_sealed_extents_is_next_to_nothing() {
     }
 }
 
-/// What is alive is copied at most once, for twice as many bytes that come back; then nobody
-/// touches the disk any more.
+/// What is alive is copied at most once, for twice as many bytes that come back; then the disk
+/// is left alone.
 #[tokio::test]
 async fn resting_is_not_work() {
     let disk = MemoryDisk::new();

@@ -77,12 +77,12 @@ async fn what_rests_is_ripe_the_oldest_first() {
     assert_eq!(bed.inos(), [5]);
     bed.clock.advance_ms(IDLE_MS);
     assert_eq!(bed.inos().len(), 3);
-    // Put off, and cut to nothing.
-    bed.store.delay_sealing(extent(5), bed.clock.monotonic_ms() + 1);
+    // Deferred, and cut to nothing.
+    bed.store.defer_sealing(extent(5), bed.clock.monotonic_ms() + 1);
     bed.store.cut(extent(3), Epoch(3), 0).await.unwrap();
     bed.clock.advance_ms(IDLE_MS);
     assert_eq!(bed.inos(), [5, 7]);
-    bed.store.delay_sealing(extent(5), bed.clock.monotonic_ms() + 1);
+    bed.store.defer_sealing(extent(5), bed.clock.monotonic_ms() + 1);
     assert_eq!(bed.inos(), [7]);
 }
 
@@ -98,7 +98,7 @@ async fn a_full_extent_rests_a_second() {
 }
 
 #[tokio::test]
-async fn an_image_is_made_anew_when_much_lies_above_it_or_for_long() {
+async fn an_image_is_remade_when_much_lies_above_it_or_for_long() {
     let bed = Bed::new().await;
     for ino in 1..=5 {
         bed.write(ino, 0, 1000).await;
@@ -125,7 +125,7 @@ async fn an_image_is_made_anew_when_much_lies_above_it_or_for_long() {
 }
 
 #[tokio::test]
-async fn what_another_home_gave_rests_longer() {
+async fn what_another_primary_gave_rests_longer() {
     let bed = Bed::new().await;
     let (store, one) = (&bed.store, extent(1));
     store.attach(one, Epoch(1)).await.unwrap();
@@ -133,7 +133,7 @@ async fn what_another_home_gave_rests_longer() {
     bed.clock.advance_ms(10 * IDLE_MS - 1);
     assert_eq!(bed.inos(), []);
     bed.clock.advance_ms(1);
-    assert_eq!(bed.inos(), [1], "we may be home by now");
+    assert_eq!(bed.inos(), [1], "we may be primary by now");
     // A client's WRITE tells that we are.
     bed.write(1, 0, 10).await;
     bed.clock.advance_ms(IDLE_MS);

@@ -178,6 +178,6 @@ async fn the_lowest_sequence_of_bytes() {
     );
     assert_eq!([lowest(99, 10), lowest(290, 11), lowest(400, 1), lowest(100, u32::MAX)], [None; 4]);
     store.cut(extent(1), Epoch(2), 280).await.unwrap();
-    assert_eq!([lowest(260, 20), lowest(260, 21)], [Some(2), None], "a hole is nobody's");
+    assert_eq!([lowest(260, 20), lowest(260, 21)], [Some(2), None], "a hole is no record's");
     assert_eq!(store.lowest_sequence(extent(2), 0, 1), None);
 }

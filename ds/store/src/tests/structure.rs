@@ -71,7 +71,7 @@ async fn one_of_two_superblocks_is_enough() {
             disk.crash(Crash::Drop);
             let other = SUPERBLOCKS.into_iter().find(|other| *other != name).unwrap();
             disk.remove(Path::new(other)).await.unwrap();
-            assert!(try_open(&disk).await.is_ok(), "{name} was written anew");
+            assert!(try_open(&disk).await.is_ok(), "{name} was rewritten");
         }
     }
 }
@@ -173,7 +173,7 @@ async fn a_segment_is_looked_at_all_round_its_payloads() {
         gone(&store, 1).await;
         all_are_there(&store).await;
     }
-    // Padding is nobody's.
+    // Padding is no record's.
     disk.corrupt(&path, 100, 1);
     assert_eq!(store.check_segment(1).await.unwrap().0, 0);
 }

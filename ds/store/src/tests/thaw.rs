@@ -95,7 +95,7 @@ async fn what_is_under_way_while_an_image_comes_into_use_is_not_nothing() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    // Admitted while USE is carried out: nobody tells it anything, so what is above must say so.
+    // Admitted while USE is carried out: it is told nothing, so what is above must say so.
     let between = ticket(&store).await;
     assert_eq!(between.above_image(), None);
     before.write(bytes(2, 100), Stability::Unstable).await.unwrap();

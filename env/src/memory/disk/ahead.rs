@@ -12,7 +12,7 @@ pub enum CrashPoint {
     Fails,
     /// The power goes before anything of it is done.
     Before,
-    /// It is done, and the power goes before anybody hears of it.
+    /// It is done, and the power goes before that is answered.
     After,
     /// Of a write: it is done and answered, but does not reach the disk, whatever else does; the
     /// power goes when the next sync is asked for. Of a sync: the power goes, and no write of that

@@ -1,5 +1,5 @@
-//! The operation at which a disk's power goes, chosen beforehand: whoever tests that nothing is
-//! lost runs the same script for each.
+//! The operation at which a disk's power goes, chosen beforehand: a test that nothing is lost
+//! runs the same script for each.
 //!
 //! Operations that change the disk are counted from the disk's creation on. At the chosen one it
 //! fails, or the power goes: then nothing that is asked of the disk is ever answered, until
@@ -32,7 +32,7 @@ impl MemoryDisk {
         self.lock().ahead.reached.clone()
     }
 
-    /// Whether the power went at the chosen operation, and nobody has called [`crash`](Self::crash)
+    /// Whether the power went at the chosen operation, and [`crash`](Self::crash) was not called
     /// since.
     #[must_use]
     pub fn is_off(&self) -> bool {

@@ -160,7 +160,7 @@ impl DiskState {
         Ok(())
     }
 
-    /// Drops files that no name leads to, now or after a crash, and that nobody can have open.
+    /// Drops files that no name leads to, now or after a crash, and that cannot be open.
     pub(super) fn forget_nameless(&mut self) {
         let (names, durable) = (&self.names, &self.durable_names);
         self.files.retain(|id, _| names.values().chain(durable.values()).any(|known| known == id));

@@ -118,7 +118,7 @@ fn a_connection_that_is_proven_counts_as_one_at_once() {
 }
 
 #[test]
-fn addresses_take_turns_and_nobody_overtakes_one_who_waits_for_all() {
+fn addresses_take_turns_and_none_overtakes_one_that_waits_for_all() {
     let pool = shared(1000);
     let mut held: Vec<Room> = (0..4).map(|from| take(&pool, from, true, 250)).collect();
     let ten = join(&pool, 10, true);
@@ -316,7 +316,7 @@ fn a_message_byte_by_byte_keeps_no_window() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever happens, the bounds hold, nobody is forgotten, and in the end nothing is taken.
+    /// Whatever happens, the bounds hold, no waiter is forgotten, and in the end nothing is taken.
     #[test]
     fn bounds_hold_and_everybody_gets_a_turn(
         acts in prop::collection::vec((0..12_u8, any::<bool>(), 0..400_usize, 0..7_u8), 1..80)

@@ -103,9 +103,9 @@ async fn who_takes_nothing_is_cut_when_others_wait() {
     assert!(0 < bed.service.closed());
 }
 
-/// Without anybody who waits, a peer may take its time.
+/// Where no other peer waits, a peer may take its time.
 #[tokio::test]
-async fn who_is_in_nobody_s_way_is_not_cut() {
+async fn a_peer_that_is_in_no_other_s_way_is_not_cut() {
     let (bed, clock) = bed().await;
     let mut slow = greedy(&bed, [2], 10).await.remove(0);
     settle().await;

@@ -89,7 +89,7 @@ async fn client_without_a_service_has_no_program() {
     assert_eq!(text, format!("{}", CallError::Rejected(ReplyStatus::ProgUnavail)));
 }
 
-/// The reply that comes too late is dropped and disturbs nobody.
+/// The reply that comes too late is dropped and disturbs no other call.
 #[tokio::test]
 async fn timeout_gives_the_call_up() {
     let bed = Bed::new(Limits::default()).await;

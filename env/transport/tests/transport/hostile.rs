@@ -128,7 +128,7 @@ proptest! {
 
     /// Whatever arrives, the server neither dies nor stops serving others.
     #[test]
-    fn arbitrary_bytes_harm_nobody(
+    fn arbitrary_bytes_harm_no_other(
         damage in prop::collection::vec((0_usize..64, any::<u8>()), 0..6),
         tail in prop::collection::vec(any::<u8>(), 0..64),
     ) {

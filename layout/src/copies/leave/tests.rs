@@ -52,7 +52,7 @@ fn a_full_set_changes_one_for_another() {
 #[test]
 fn as_many_as_stay_will_do() {
     assert_eq!(next(&copies(1, &[(2, false)]), 2, &[1], 2), Some(copies(2, &[])));
-    assert_eq!(next(&copies(1, &[]), 1, &[1], 1), None, "nobody stays");
+    assert_eq!(next(&copies(1, &[]), 1, &[1], 1), None, "no server stays");
 }
 
 #[test]
@@ -83,7 +83,7 @@ proptest! {
         let places = places(count, &leaving);
         let wanted = wished.min(places.iter().filter(|place| !ids.contains(&place.id)).count());
         let mut now = copies(home, &backups);
-        // Whom nobody leaves is not filled up here.
+        // A set that no server leaves is not filled up here.
         let moves = now.servers().iter().any(|id| ids.contains(id));
         for _ in 0..12 {
             let Some(next) = leave(&now, &places, &ids, wished, rotation) else { break };

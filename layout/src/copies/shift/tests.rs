@@ -28,12 +28,12 @@ fn a_home_moves_in_three_steps() {
 }
 
 #[test]
-fn whoever_keeps_it_already_is_not_counted_twice() {
+fn a_server_that_keeps_it_already_is_not_counted_twice() {
     let (one, places) = (shift(1, 2), places(4));
     let both = copies(1, &[(2, false)]);
-    let Step::Change(more) = one.next(&both, &places, 0) else { panic!("nobody is added") };
+    let Step::Change(more) = one.next(&both, &places, 0) else { panic!("no server is added") };
     assert_eq!((more.home, more.backups.len()), (DataServerId(1), 2));
-    assert_eq!(one.next(&both, &places[..2], 0), Step::Never, "there is nobody");
+    assert_eq!(one.next(&both, &places[..2], 0), Step::Never, "there is no other server");
     let rests = Shift { rests: true, ..one };
     assert_eq!(rests.next(&both, &places, 0), Step::Change(more));
     assert_eq!(rests.next(&both, &places[..2], 0), Step::Change(copies(2, &[])));
@@ -62,7 +62,7 @@ fn nothing_moves_while_one_is_away() {
 }
 
 #[test]
-fn copies_that_nobody_wished_for_go() {
+fn copies_that_were_not_wished_for_go() {
     let mut places = places(3);
     let three = copies(1, &[(2, false), (3, false)]);
     places[2].free_bytes = 5;

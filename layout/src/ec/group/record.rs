@@ -23,7 +23,7 @@ impl Shape {
         put_shape(self.draft(), self.parity().map(|parity| parity.sum))
     }
 
-    /// Reads a shape: all of the bytes, whose checksum somebody else has checked.
+    /// Reads a shape: all of the bytes, whose checksum the caller has checked.
     ///
     /// # Errors
     /// [`GroupError`].
@@ -41,7 +41,7 @@ impl Draft {
         put_shape(self, self.parity.iter().map(|_| NO_SUM))
     }
 
-    /// Reads a draft: all of the bytes, whose checksum somebody else has checked.
+    /// Reads a draft: all of the bytes, whose checksum the caller has checked.
     ///
     /// # Errors
     /// [`GroupError`]; [`GroupError::Empty`] also if a sum is not zero.
@@ -94,8 +94,8 @@ impl Group {
         let (homes, _) = homes.as_chunks::<HOME_BYTES>();
         let numbers = homes.iter().map(|home| u32::from_be_bytes(*home));
         let homes = numbers.enumerate().map(|(slot, number)| {
-            // No number is kept back for "none": whether there is a home follows from whether there
-            // is an image.
+            // No number is kept back for "none": whether there is a data server follows
+            // from whether there is an image.
             (number != 0 || shape.image(slot).is_some()).then_some(DataServerId(number))
         });
         let homes = homes.collect();

@@ -116,7 +116,7 @@ fn genuine_nonsense_is_refused() {
     assert_eq!(sealed(&|record| record[175] = 0x80), Err(GroupError::ImageLength { got: 0x0102_0380 }));
     // The parity is the member.
     assert_eq!(sealed(&|record| record[159] = 0), Err(GroupError::Twice { image: id(0) }));
-    // An empty member has a home.
+    // An empty member has a data server.
     assert_eq!(sealed(&|record| record[215] = 9), Err(GroupError::Empty));
     assert!(matches!(sealed(&|record| record.extend([0; 68])), Err(GroupError::Length { .. })));
     // A data server may have the number 0.

@@ -102,7 +102,9 @@ impl Cluster {
             }
             (caps, within.len())
         };
-        let caps = caps.into_iter().map(rank).collect();
+        let caps: Vec<(Caps, usize)> = caps.into_iter().map(rank).collect();
+        assert!(caps.is_sorted_by_key(|(_, rank)| *rank), "looser caps admit no fewer images");
+        debug_assert!(sites.is_sorted_by(|one, next| one.id < next.id), "by id, each server once");
         let freest_bytes = sites.iter().map(|site| site.free_bytes).max().unwrap_or(0);
         let turns = sites.len().max(1) as u64;
         let rotation = usize::try_from(rotation % turns).expect("below the number of servers");
@@ -136,6 +138,7 @@ impl Cluster {
             };
             chosen.push(best);
         }
+        assert_eq!(chosen.len(), before + count, "as many as were asked for");
         true
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A deadline makes short groups, and members die. Parity of a group costs the same however many
 //! members it has, so two groups that fit into one are made into one. Re-encoding reads all members
-//! and writes parity anew: so it is done only where parity that goes is a good part of what is
+//! and writes parity again: so it is done only where parity that goes is a good part of what is
 //! written.
 //!
 //! Where members of two groups are on one data server, one of them is moved first ([`part`]): else
@@ -62,6 +62,7 @@ pub fn join(profile: Profile, groups: &[Short], servers: &[Server], rotation: u6
     pairs(profile, groups).into_iter().find_map(|pair| {
         let [one, other] = pair.map(|at| &groups[at]);
         let homes: Vec<DataServerId> = one.homes.iter().chain(&other.homes).copied().collect();
+        assert!(homes.len() <= profile.data(), "the members of both groups fit into one");
         let parity = parity(profile, &cluster, &homes, one.longest_bytes.max(other.longest_bytes))?;
         Some(Joined { pair, parity })
     })

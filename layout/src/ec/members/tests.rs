@@ -1,4 +1,4 @@
-//! The choice of members and homes: rules, turns, and the best spread there is.
+//! The choice of members and data servers: rules, turns, and the best spread there is.
 
 use std::collections::BTreeSet;
 
@@ -140,7 +140,7 @@ fn images_of_like_length_go_together() {
     let waiting: Vec<Waiting> = lengths.iter().zip(1..).map(|(mib, at)| image(at, at, mib * MIB)).collect();
     let choice = choose(Profile::FourPlusTwo, &waiting, &hosts(12), 0).unwrap();
     assert_eq!(choice.members, [Some(0), Some(2), Some(4), Some(6)]);
-    // The oldest finds nobody; those behind it are not held up.
+    // The oldest finds no other; those behind it are not held up.
     let choice = choose(Profile::TwoPlusOne, &waiting[1..4], &hosts(12), 0).unwrap();
     assert_eq!(choice.members, [Some(0), Some(2)]);
     // Overdue, it takes shorter ones, and none that would make the parity longer.
@@ -257,7 +257,7 @@ proptest! {
         let short = members.len() < profile.data();
         prop_assert!(!short || members[0].overdue, "only a deadline makes a short group");
         let longest = members.iter().map(|image| image.bytes).max().unwrap();
-        prop_assert!(longest * 95 <= members[0].bytes * 100, "nobody makes the parity much longer");
+        prop_assert!(longest * 95 <= members[0].bytes * 100, "none makes the parity much longer");
         // Hosts, racks, zones: what can be survived is survived.
         let up: Vec<Server> = servers.iter().filter(|server| server.up).cloned().collect();
         let most = profile.losses_tolerated();

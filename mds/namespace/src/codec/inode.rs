@@ -68,6 +68,8 @@ pub fn encode_inode(inode: &Inode) -> Vec<u8> {
         }
     }
     out[3..HEAD_BYTES].copy_from_slice(&present.to_be_bytes()[1..]);
+    assert!(present >> 24 == 0, "the mask has three bytes");
+    debug_assert_eq!(decode_inode(inode.ino, &out).as_ref(), Ok(inode), "it reads back as it was");
     out
 }
 

@@ -6,21 +6,21 @@
 //! Spec: RFC 8881 §5.8.2.35 (time_access); `mount(8)`, relatime.
 
 use crate::FsError;
-use crate::inode::{Ino, Inode, Timestamp};
+use crate::inode::{Ino, Timestamp};
 use crate::inode_table;
 use crate::limits::{ACCESS_S_MAX, ACCESS_S_MIN};
 use crate::store::Txn;
 
-/// Whether a read at `now` updates the access time.
+/// Whether a read at `now` updates the access time `atime` of an inode that last changed at
+/// `changed`.
 #[must_use]
-pub fn is_due(inode: &Inode, now: Timestamp) -> bool {
-    let changed = inode.mtime.max(inode.ctime);
-    let age_seconds = now.seconds.saturating_sub(inode.atime.seconds);
+pub fn is_due(atime: Timestamp, changed: Timestamp, now: Timestamp) -> bool {
+    let age_seconds = now.seconds.saturating_sub(atime.seconds);
     if now < changed {
         // A user set a time in the future: else each read would be due until then.
-        return inode.atime <= changed && ACCESS_S_MIN <= age_seconds;
+        return atime <= changed && ACCESS_S_MIN <= age_seconds;
     }
-    inode.atime <= changed || ACCESS_S_MAX <= age_seconds
+    atime <= changed || ACCESS_S_MAX <= age_seconds
 }
 
 /// Sets the access time to `now`, if it is still the one that the reader saw: of many readers one

@@ -1,5 +1,5 @@
-//! Gives extents to other servers: copies that change, and new homes for extents whose servers are
-//! lost.
+//! Gives extents to other servers: copies that change, and new primaries for extents whose servers
+//! are lost.
 //!
 //! Spec: docs/protocol/replicate.md §3, §4; docs/protocol/seal.md §9.
 
@@ -15,13 +15,13 @@ use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
 /// Changes who keeps an extent, and answers its record afterwards; `None` if there is none. Nothing
-/// changes if the epoch is not the expected one any more, or if bytes could be lost: a home must be
-/// the old one or a backup that holds everything, and a backup holds everything if it did before,
-/// or if it was being filled and `change` says that it is done.
+/// changes if the epoch is not the expected one any more, or if bytes could be lost: a primary must
+/// be the old one or a replica that holds everything, and a replica holds everything if it did
+/// before, or if it was being filled and `change` says that it is done.
 ///
-/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's
-/// work. A new home must show first that it has what it is to serve: until then no server that had
-/// everything forgets it ([`prove`]).
+/// A server that leaves is asked to forget the extent, and what the old primary was to do is the
+/// new one's work. A new primary must show first that it has what it is to serve: until then no
+/// server that had everything forgets it ([`prove`]).
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -32,9 +32,9 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
     }
     let pending = unfinished(txn, &before)?;
     match &pending {
-        // A home that has nothing yet can fill nobody.
+        // A primary that has nothing yet can fill no other.
         Some(WorkItem::Adopt { .. }) => return Ok(Some(before)),
-        // Who is still to forget the extent must not get it meanwhile.
+        // A server that is still to forget the extent must not get it meanwhile.
         Some(WorkItem::Yield { home, .. }) if change.copies.servers().contains(home) => {
             return Ok(Some(before));
         }
@@ -46,11 +46,12 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
         return prove::change(txn, before, were, after).map(Some);
     }
     let after = requeue(txn, after)?;
+    assert!(before.epoch < after.epoch, "other copies have a higher epoch");
     dismiss(txn, &before, &after)?;
     Ok(Some(after))
 }
 
-/// A new home, alone, for an extent whose servers are lost.
+/// A new primary, alone, for an extent whose servers are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
     /// Which extent.
@@ -61,7 +62,7 @@ pub struct Adoption {
     pub home: DataServerId,
 }
 
-/// Gives an extent another home that has nothing of it: one that is at rest, which its group can
+/// Gives an extent another primary that has nothing of it: one that is at rest, which its group can
 /// tell, or one of which nothing was promised, which begins empty. Answers its record afterwards,
 /// `None` if there is none. Nothing changes if the epoch is not the expected one any more, if the
 /// extent is neither, or if other work is pending for it than may be left out then.
@@ -85,8 +86,8 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
     };
     let action = match pending {
         _ if rests => Action::Adopt { keep_bytes: EXTENT_BYTES },
-        // What the next home may still have of an earlier stay goes before it serves; so does what
-        // was asked of the one before.
+        // What the next primary may still have of an earlier stay goes before it serves; so does
+        // what was asked of the one before.
         None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) if before.unpromised => {
             Action::Cut { keep_bytes: 0, fences: true }
         }
@@ -102,6 +103,7 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
         seal::forget(txn, asked.extent)?;
     }
     let after = queue_work(txn, after, action)?.record;
+    assert!(after.pending_work.is_some(), "no handle is given out before the extent is adopted");
     dismiss(txn, &before, &after)?;
     formers::dismiss(txn, &after, were)?;
     Ok(Some(after))

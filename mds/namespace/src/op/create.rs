@@ -5,8 +5,8 @@
 use crate::FsError;
 use crate::directory;
 use crate::inode::{
-    Caller, Content, DirectoryChange, Ino, Inode, Kind, MODE_MASK, MODE_SET_GID, MODE_STICKY, SetAttributes,
-    SetTime, Timestamp,
+    Caller, Content, DirectoryChange, Ino, Inode, Kind, MODE_MASK, MODE_SET_GID, MODE_STICKY, Named,
+    SetAttributes, SetTime, Timestamp,
 };
 use crate::inode_table;
 use crate::keys;
@@ -30,15 +30,6 @@ pub struct NewObject<'a> {
     pub verifier: Option<[u8; 8]>,
 }
 
-/// The created object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Created {
-    /// The new inode.
-    pub inode: Inode,
-    /// The directory's change counter.
-    pub directory: DirectoryChange,
-}
-
 /// Creates an object under `name`.
 ///
 /// # Errors
@@ -53,7 +44,7 @@ pub fn create(
     name: &[u8],
     new: &NewObject<'_>,
     now: Timestamp,
-) -> Result<Created, FsError> {
+) -> Result<Named, FsError> {
     let mut parent = inode_table::directory(txn, directory)?;
     name::check(name)?;
     access::check(&parent, caller, Permission::EXECUTE)?;
@@ -71,7 +62,7 @@ pub fn create(
     let peek = superblock::counters(txn)?.next_inode;
     directory::insert(txn, directory, &directory::entry(peek, inode.kind.file_type(), name))?;
     inode.ino = superblock::next_ino(txn)?;
-    assert!(inode.ino == peek);
+    assert!(inode.ino == peek, "the entry names the inode");
     inode_table::put(txn, &inode)?;
     if inode.kind == Kind::Symlink {
         txn.put(&keys::symlink(inode.ino), new.symlink_target)?;
@@ -84,7 +75,7 @@ pub fn create(
     parent.nlink += u32::from(inode.is_directory());
     parent.modified(now);
     inode_table::put(txn, &parent)?;
-    Ok(Created { inode, directory: DirectoryChange { before, after: parent.change } })
+    Ok(Named { inode, directory: DirectoryChange::between(before, parent.change) })
 }
 
 /// Checks what does not depend on the directory.
@@ -141,11 +132,14 @@ fn first_inode(
         Kind::Directory => (0, parent.ino),
         Kind::Block { .. } | Kind::Character { .. } | Kind::Fifo | Kind::Socket => (0, 0),
     };
+    let mode = first_mode(caller, gid, inherits, new);
+    assert!(mode & !MODE_MASK == 0, "a mode was checked before");
+    assert!(parent_ino != 0 || new.kind != Kind::Directory, "a directory has a parent");
     Ok(Inode {
         ino: 0,
         generation: 1,
         kind: new.kind,
-        mode: first_mode(caller, gid, inherits, new),
+        mode,
         nlink: if new.kind == Kind::Directory { 2 } else { 1 },
         uid,
         gid,

@@ -61,16 +61,17 @@ pub fn all_from(view: &dyn View, from: ExtentId, records_max: usize) -> Result<V
     list(view, &keys::extent(from), &[keys::TAG_EXTENT + 1], records_max)
 }
 
-/// Gives an extent a home and backups, or answers those it has. There is nothing to hold yet, so
-/// the backups hold everything. A code is the extent's for good. Does not move the file's content.
+/// Gives an extent a primary and replicas, or answers those it has. There is nothing to hold yet,
+/// so the replicas hold everything. A code is the extent's for good. Does not move the file's
+/// content.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`].
 pub fn allocate(
     txn: &mut dyn Txn,
     id: ExtentId,
-    home: DataServerId,
-    backups: &[DataServerId],
+    primary: DataServerId,
+    replicas: &[DataServerId],
     code: Option<Profile>,
 ) -> Result<ExtentRecord, FsError> {
     inode_table::regular(txn, id.ino)?;
@@ -78,7 +79,8 @@ pub fn allocate(
         return Ok(record);
     }
     let since = Epoch::FIRST;
-    let backups = backups.iter().map(|server| Backup { server: *server, since, filling: false }).collect();
+    let full = |server: &DataServerId| Backup { server: *server, since, filling: false };
+    let (home, backups) = (primary, replicas.iter().map(full).collect());
     let (epoch, pending_work, unpromised) = (Epoch::FIRST, None, true);
     let record = ExtentRecord { extent: id, home, backups, epoch, pending_work, code, unpromised };
     if !distinct(&record) {
@@ -104,22 +106,22 @@ pub(super) fn changed(before: &ExtentRecord, change: &CopyChange, formers: Forme
     let was = |server: DataServerId| before.backups.iter().find(|backup| backup.server == server);
     let whole = |server| was(server).is_some_and(|backup| !backup.filling);
     let copies = &change.copies;
-    let home_fits = copies.home == before.home || whole(copies.home) || formers.contains(copies.home);
-    let backups_fit = copies.backups.iter().all(|(server, filling)| *filling || was(*server).is_some());
+    let primary_fits = copies.home == before.home || whole(copies.home) || formers.contains(copies.home);
+    let replicas_fit = copies.backups.iter().all(|(server, filling)| *filling || was(*server).is_some());
     let epoch = before.epoch.next();
-    let backup = |(server, filling): &(DataServerId, bool)| {
+    let replica = |(server, filling): &(DataServerId, bool)| {
         let since = was(*server).map_or(epoch, |backup| backup.since);
         Backup { server: *server, since, filling: *filling }
     };
     let after = ExtentRecord {
         home: copies.home,
-        backups: copies.backups.iter().map(backup).collect(),
+        backups: copies.backups.iter().map(replica).collect(),
         ..before.clone()
     };
-    (home_fits && backups_fit && distinct(&after)).then_some(after)
+    (primary_fits && replicas_fit && distinct(&after)).then_some(after)
 }
 
-/// Has those who are not in the set any more forget the extent.
+/// Has the servers that are not in the set any more forget the extent.
 pub(super) fn dismiss(txn: &mut dyn Txn, before: &ExtentRecord, after: &ExtentRecord) -> Result<(), FsError> {
     for server in before.servers().filter(|server| after.servers().all(|stays| stays != *server)) {
         drop_at(txn, after.extent, server, after.epoch)?;
@@ -127,7 +129,7 @@ pub(super) fn dismiss(txn: &mut dyn Txn, before: &ExtentRecord, after: &ExtentRe
     Ok(())
 }
 
-/// Has a server that nobody waits for forget an extent.
+/// Has a server forget an extent, which does not wait for that.
 pub(super) fn drop_at(
     txn: &mut dyn Txn,
     extent: ExtentId,
@@ -164,5 +166,21 @@ pub fn item(view: &dyn View, number: u64) -> Result<Option<WorkItem>, FsError> {
 }
 
 pub(crate) fn put(txn: &mut dyn Txn, record: &ExtentRecord) -> Result<(), FsError> {
+    debug_assert!(distinct(record), "no server keeps an extent twice");
+    check_successor(txn, record)?;
     Ok(txn.put(&keys::extent(record.extent), &codec::encode_extent(record))?)
+}
+
+/// Checks a record against the one in its place, in builds with assertions.
+fn check_successor(view: &dyn View, record: &ExtentRecord) -> Result<(), FsError> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let Some(before) = extent(view, record.extent)? else { return Ok(()) };
+    assert!(before.epoch <= record.epoch, "an epoch never falls");
+    assert!(before.unpromised || !record.unpromised, "what was promised once stays promised");
+    assert_eq!(before.code, record.code, "the code of an extent never changes");
+    let moved = before.servers().ne(record.servers());
+    assert!(!moved || before.epoch < record.epoch, "no set of servers changes within an epoch");
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Spec: docs/formats/namespace.md.
 
-use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp, first_of_shard};
+use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp, first_of_shard, shard_of};
 use crate::inode_table;
 use crate::store::{Txn, View};
 use crate::superblock::{self, Counters, Superblock};
@@ -29,6 +29,7 @@ pub fn format_shard(txn: &mut dyn Txn, superblock: &Superblock, shard: u16) -> R
         return Err(FsError::Invalid);
     }
     let first = first_of_shard(shard);
+    assert!(shard_of(first) == shard, "a shard's numbers lead to it");
     superblock::put_superblock(txn, superblock)?;
     Ok(superblock::put_counters(txn, &Counters { next_inode: first, next_work: first, inodes: 0 })?)
 }

@@ -1,4 +1,4 @@
-//! The former servers of an extent, which keep its bytes until its home has proved itself.
+//! The former servers of an extent, which keep its bytes until its primary has proved itself.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
@@ -9,8 +9,8 @@ use crate::store::{Txn, View};
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Who keeps what it has of an extent until its home has shown what that has; `None` if the home is
-/// to show nothing.
+/// The servers that keep what they have of an extent until its primary has shown what that has;
+/// `None` if the primary is to show nothing.
 ///
 /// # Errors
 /// [`FsError::Store`].

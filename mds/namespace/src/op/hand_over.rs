@@ -1,8 +1,8 @@
-//! A home that is alive hands an extent over to one of its backups.
+//! A primary that is alive hands an extent over to one of its replicas.
 //!
-//! INVARIANT: until the old home has reported that it no longer serves the extent, or surely has no
-//! lease and gets none before it learns of the change, the extent has pending work, and no handle
-//! for the new home is given out.
+//! INVARIANT: until the old primary has reported that it no longer serves the extent, or surely has
+//! no lease and gets none before it learns of the change, the extent has pending work, and no
+//! handle for the new primary is given out.
 //!
 //! Spec: docs/protocol/admin.md §4.
 
@@ -16,9 +16,9 @@ use crate::store::Txn;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Makes a complete backup the home, and has the old home yield. Returns the record afterwards,
-/// `None` if there is none. Changes nothing if the epoch is not the expected one any more, if work
-/// is pending, if bytes could be lost, or if the old home would stay in the set.
+/// Makes a complete replica the primary, and has the old primary yield. Returns the record
+/// afterwards, `None` if there is none. Changes nothing if the epoch is not the expected one any
+/// more, if work is pending, if bytes could be lost, or if the old primary would stay in the set.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -31,6 +31,7 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
         return Ok(Some(before));
     };
     let old = before.home;
+    assert!(after.servers().all(|server| server != old), "the server that yields leaves the set");
     let asked = Action::Yield { by: old, keep_bytes: EXTENT_BYTES };
     let after = queue_work(txn, after, asked)?.record;
     let others = ExtentRecord { home: after.home, ..before };
@@ -38,9 +39,9 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
     Ok(Some(after))
 }
 
-/// Stops waiting for homes that should yield: they are dead. Each is fenced before it gets a lease,
-/// and keeps its copy until the new home has proved itself. Skips items that do not exist, or are
-/// of another kind.
+/// Stops waiting for primaries that should yield: they are dead. Each is fenced before it gets a
+/// lease, and keeps its copy until the new primary has proved itself. Skips items that do not
+/// exist, or are of another kind.
 ///
 /// The caller ensures that these servers hold no lease and get none before their work is read
 /// again.

@@ -15,9 +15,9 @@ use crate::store::{Txn, View, scan};
 /// What a data server holds by the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Extents with it as home.
+    /// Extents with it as primary.
     pub homes: u64,
-    /// Extents with it as a backup.
+    /// Extents with it as a replica.
     pub backups: u64,
     /// Images of groups.
     pub images: u64,
@@ -44,8 +44,8 @@ pub fn held(view: &dyn View, server: DataServerId) -> Result<Held, FsError> {
     Ok(held)
 }
 
-/// Deletes the work items of a data server that is removed, and its part in proofs of new homes; at
-/// most `items_max` items. True if those were all.
+/// Deletes the work items of a data server that is removed, and its part in proofs of new
+/// primaries; at most `items_max` items. True if those were all.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -66,6 +66,7 @@ pub fn strike_off(txn: &mut dyn Txn, server: DataServerId, items_max: usize) -> 
                 continue;
             }
             struck += 1;
+            assert!(struck <= items_max, "no more items go than were asked for");
         }
         if struck == items_max {
             return Ok(false);

@@ -33,6 +33,7 @@ pub fn read(view: &dyn View, inode: &Inode, offset_bytes: u64, len_bytes: usize)
         })?;
         out.resize(len, 0);
     }
+    assert!(out.len() <= len_bytes, "no more is read than was asked for");
     Ok(out)
 }
 
@@ -84,7 +85,7 @@ pub fn write(
 
 /// Stores the bytes and counts them in `inode`, which the caller writes.
 pub(crate) fn put(txn: &mut dyn Txn, inode: &mut Inode, bytes: &[u8]) -> Result<(), FsError> {
-    assert!(bytes.len() as u64 <= INLINE_BYTES_MAX);
+    assert!(bytes.len() as u64 <= INLINE_BYTES_MAX, "inline content stays within its limit");
     inode.used_bytes = bytes.len() as u64;
     if bytes.is_empty() {
         txn.delete(&keys::inline(inode.ino))?;

@@ -4,21 +4,12 @@
 
 use crate::FsError;
 use crate::directory;
-use crate::inode::{Caller, DirectoryChange, Ino, Inode, Timestamp};
+use crate::inode::{Caller, DirectoryChange, Ino, Named, Timestamp};
 use crate::inode_table;
 use crate::limits::LINKS_MAX;
 use crate::name;
 use crate::op::access::{self, Permission};
 use crate::store::Txn;
-
-/// The result of a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Linked {
-    /// The inode, with one more link.
-    pub inode: Inode,
-    /// The directory's change counter.
-    pub directory: DirectoryChange,
-}
 
 /// Gives inode `ino` the further name `name`.
 ///
@@ -34,7 +25,7 @@ pub fn link(
     directory: Ino,
     name: &[u8],
     now: Timestamp,
-) -> Result<Linked, FsError> {
+) -> Result<Named, FsError> {
     let mut inode = inode_table::inode(txn, ino)?;
     let mut parent = inode_table::directory(txn, directory)?;
     name::check(name)?;
@@ -54,11 +45,12 @@ pub fn link(
     }
     directory::insert(txn, directory, &directory::entry(ino, inode.kind.file_type(), name))?;
     inode.nlink += 1;
+    assert!(inode.nlink <= LINKS_MAX, "an object has no more names than it may have");
     inode.changed(now);
     inode_table::put(txn, &inode)?;
     let before = parent.change;
     parent.size_bytes += 1;
     parent.modified(now);
     inode_table::put(txn, &parent)?;
-    Ok(Linked { inode, directory: DirectoryChange { before, after: parent.change } })
+    Ok(Named { inode, directory: DirectoryChange::between(before, parent.change) })
 }

@@ -18,7 +18,7 @@ use crate::store::Txn;
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`]; [`FsError::ContentMoved`]
 /// if the content is in extents already or was changed since; [`FsError::NoSuchExtent`] if there
-/// are bytes and extent 0 has no home.
+/// are bytes and extent 0 has no primary.
 pub fn move_to_extents(txn: &mut dyn Txn, ino: Ino, change: u64) -> Result<Inode, FsError> {
     let mut inode = inode_table::regular(txn, ino)?;
     if inode.content != Content::Inline || inode.change != change {
@@ -30,6 +30,7 @@ pub fn move_to_extents(txn: &mut dyn Txn, ino: Ino, change: u64) -> Result<Inode
     }
     txn.delete(&keys::inline(ino))?;
     inode.content = Content::Extents;
+    debug_assert!(inline::stored(txn, ino)?.is_empty(), "content is in one place");
     inode_table::put(txn, &inode)?;
     Ok(inode)
 }

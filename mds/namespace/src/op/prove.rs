@@ -1,13 +1,13 @@
-//! A new home proves what it has before a former server drops its copy.
+//! A new primary proves what it has before a former server drops its copy.
 //!
-//! A backup that takes the place of a home may have lost its disk a moment before. So those that
-//! held everything when the home last had shown what it has, and left the set since, are *former*
-//! servers: they refuse handles and keep their bytes, and one of them is home again if the new one
-//! cannot show that it has them.
+//! A replica that takes the place of a primary may have lost its disk a moment before. So those
+//! that held everything when the primary last had shown what it has, and left the set since, are
+//! *former* servers: they refuse handles and keep their bytes, and one of them is primary again if
+//! the new one cannot show that it has them.
 //!
-//! INVARIANT: from the entry that gives an extent another home until that home has shown what it
-//! has, work is pending: no handle is given out, and nothing is acknowledged. So every former
-//! server, and every backup that holds everything, has every byte that was acknowledged.
+//! INVARIANT: from the entry that gives an extent another primary until that primary has shown what
+//! it has, work is pending: no handle is given out, and nothing is acknowledged. So every former
+//! server, and every replica that holds everything, has every byte that was acknowledged.
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
@@ -24,11 +24,11 @@ use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Whether the home is to show what it has once the copies of an extent have changed so.
+/// Whether the primary is to show what it has once the copies of an extent have changed so.
 pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &ExtentRecord) -> bool {
     match pending {
         Some(WorkItem::Prove { .. }) => true,
-        // The old home keeps what it has until it yields; of a file that goes nothing is to be
+        // The old primary keeps what it has until it yields; of a file that goes nothing is to be
         // kept.
         Some(WorkItem::Yield { .. } | WorkItem::Drop { .. } | WorkItem::Adopt { .. }) => false,
         None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) => {
@@ -37,7 +37,7 @@ pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &
     }
 }
 
-/// Changes the copies of an extent whose home is to show what it has, and answers the record
+/// Changes the copies of an extent whose primary is to show what it has, and answers the record
 /// afterwards. Nothing changes if a server that has everything would count as one that has not, or
 /// the other way round.
 pub(super) fn change(
@@ -55,7 +55,9 @@ pub(super) fn change(
     let Some(formers) = Formers::new(left).filter(|formers| counts && !formers.is_empty()) else {
         return Ok(before);
     };
+    assert!(!after.servers().any(|server| formers.contains(server)), "a former server has left");
     let after = queue_work(txn, after, Action::Prove { keep_bytes: EXTENT_BYTES, formers })?.record;
+    assert!(after.pending_work.is_some(), "no handle is given out before the proof");
     for server in formers.iter().filter(|server| !were.contains(*server)) {
         fence_at(txn, after.extent, server, after.epoch)?;
     }
@@ -67,8 +69,8 @@ pub(super) fn change(
     Ok(after)
 }
 
-/// A home that was to yield is dead: it keeps what it has until the new one has shown that it has
-/// it as well. Of an extent of which nothing was promised it has nothing to keep.
+/// A primary that was to yield is dead: it keeps what it has until the new one has shown that it
+/// has it as well. Of an extent of which nothing was promised it has nothing to keep.
 pub(super) fn instead_of_yield(
     txn: &mut dyn Txn,
     mut record: ExtentRecord,
@@ -82,12 +84,13 @@ pub(super) fn instead_of_yield(
     }
     txn.delete(&keys::work(number))?;
     record.pending_work = None;
+    debug_assert!(!record.servers().any(|server| server == old), "a server that yields has left");
     let formers = Formers::new([old]).expect("one is not too many");
     let record = queue_work(txn, record, Action::Prove { keep_bytes, formers })?.record;
     fence_at(txn, record.extent, old, record.epoch)
 }
 
-/// A former server is gone for good: it is former no more, and a home beside which there was no
+/// A former server is gone for good: it is former no more, and a primary beside which there was no
 /// other serves what it has. True if it was one.
 pub(super) fn forget_former(
     txn: &mut dyn Txn,
@@ -100,6 +103,7 @@ pub(super) fn forget_former(
         return Ok(false);
     }
     let formers = formers.without(gone);
+    assert!(!formers.contains(gone), "it is former no more");
     if formers.is_empty() {
         work::done(txn, &[number])?;
         return Ok(true);

@@ -1,8 +1,8 @@
 //! Raises the epochs of extents, and queues the work that follows.
 //!
-//! Every rise of an epoch queues work for the extent's home; until that is done `pending_work` is
-//! set, and no new handle may be given out. Old ones stay good until a fence or drop is done; a cut
-//! refuses none. Work that is not done when more is asked is replaced by one item that asks for
+//! Every rise of an epoch queues work for the extent's primary; until that is done `pending_work`
+//! is set, and no new handle may be given out. Old ones stay good until a fence or drop is done; a
+//! cut refuses none. Work that is not done when more is asked is replaced by one item that asks for
 //! both.
 //!
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
@@ -19,8 +19,8 @@ use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Raises an extent's epoch: handles given out before are refused as soon as the home has done the
-/// queued work.
+/// Raises an extent's epoch: handles given out before are refused as soon as the primary has done
+/// the queued work.
 ///
 /// # Errors
 /// [`FsError::NoSuchExtent`].
@@ -29,7 +29,7 @@ pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
     Ok(queue_work(txn, record, Action::Fence)?.record)
 }
 
-/// Raises the epoch; unfinished work is done under the new one, by the home there is now.
+/// Raises the epoch; unfinished work is done under the new one, by the primary there is now.
 pub(super) fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<ExtentRecord, FsError> {
     let Some(item) = unfinished(txn, &record)? else {
         record.epoch = record.epoch.next();
@@ -40,7 +40,7 @@ pub(super) fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<Ext
     Ok(queue_work(txn, record, action)?.record)
 }
 
-/// What a home is asked to do.
+/// What a primary is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Fence,
@@ -52,7 +52,7 @@ pub(crate) enum Action {
     Adopt {
         keep_bytes: u64,
     },
-    /// Asked of `by`, which was home before.
+    /// Asked of `by`, which was primary before.
     Yield {
         by: DataServerId,
         keep_bytes: u64,
@@ -77,6 +77,13 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it refuses handles that were given out before.
+    fn refuses_handles(self) -> bool {
+        !matches!(self, Self::Cut { fences: false, .. })
+    }
+}
+
 /// Work that stands in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
@@ -92,10 +99,11 @@ pub(crate) fn queue_work(
     mut record: ExtentRecord,
     asked: Action,
 ) -> Result<Queued, FsError> {
-    let mut action = asked;
+    assert!(asked.keep_bytes() <= EXTENT_BYTES, "no more of an extent stays than it has");
+    let (mut action, epoch_before) = (asked, record.epoch);
     if let Some(number) = record.pending_work {
         if let Some(unfinished) = item(txn, number)? {
-            action = both(&unfinished, asked);
+            action = both(as_action(&unfinished), asked);
             if let (WorkItem::Yield { home, .. }, Action::Drop) = (&unfinished, action) {
                 drop_at(txn, record.extent, *home, record.epoch.next())?;
             }
@@ -123,15 +131,26 @@ pub(crate) fn queue_work(
         Action::Prove { keep_bytes, formers } => WorkItem::Prove { extent, home, epoch, keep_bytes, formers },
     };
     txn.put(&keys::work(number), &codec::encode_work(&item))?;
+    assert!(epoch_before < record.epoch, "each work item has a higher epoch than what came before");
     Ok(Queued { number, record, action })
 }
 
 /// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The
-/// smaller of two cuts takes no byte that somebody was promised: while a cut is not done, its
-/// truncation is not answered, or the home has no lease and serves no WRITE. To take an extent up
-/// is to fence it, and so is to yield or to prove it: no handle was given out since that was asked.
-fn both(unfinished: &WorkItem, asked: Action) -> Action {
-    match (as_action(unfinished), asked) {
+/// smaller of two cuts takes no byte that a client was promised: while a cut is not done, its
+/// truncation is not answered, or the primary has no lease and serves no WRITE. To adopt an
+/// extent is to fence it, and so is to yield or to prove it: no handle was given out since that was
+/// asked.
+fn both(unfinished: Action, asked: Action) -> Action {
+    let action = combine(unfinished, asked);
+    let keep_bytes = unfinished.keep_bytes().min(asked.keep_bytes());
+    assert!(action.keep_bytes() == keep_bytes, "no more stays than either of the two leaves");
+    let refuses = unfinished.refuses_handles() || asked.refuses_handles();
+    assert!(refuses == action.refuses_handles(), "a fence is not lost in a cut");
+    action
+}
+
+fn combine(unfinished: Action, asked: Action) -> Action {
+    match (unfinished, asked) {
         (Action::Drop, _) | (_, Action::Drop) => Action::Drop,
         (Action::Fence, Action::Fence) => Action::Fence,
         (Action::Yield { by, keep_bytes }, other) | (other, Action::Yield { by, keep_bytes }) => {
@@ -140,7 +159,7 @@ fn both(unfinished: &WorkItem, asked: Action) -> Action {
         (Action::Adopt { keep_bytes }, other) | (other, Action::Adopt { keep_bytes }) => {
             Action::Adopt { keep_bytes: keep_bytes.min(other.keep_bytes()) }
         }
-        // Who was former before is among those that are asked for now.
+        // The former servers of before are among those that are asked for now.
         (Action::Prove { keep_bytes, .. }, Action::Prove { formers, keep_bytes: asked }) => {
             Action::Prove { keep_bytes: keep_bytes.min(asked), formers }
         }

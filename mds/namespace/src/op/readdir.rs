@@ -84,10 +84,14 @@ pub fn readdir(
         page.entries.push(Entry { cookie, ino: entry.ino, file_type: entry.file_type, name });
         ControlFlow::Continue(())
     })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(page),
+    if let Some(error) = failed {
+        return Err(error.into());
     }
+    assert!(page.entries.len() <= entries_max, "a page keeps within its limit");
+    assert!(page.end || !page.entries.is_empty(), "a page that is not the last has an entry");
+    debug_assert!(page.entries.is_sorted_by(|one, next| one.cookie < next.cookie), "cookies go up");
+    debug_assert!(page.entries.iter().all(|entry| after < entry.cookie), "no entry comes twice");
+    Ok(page)
 }
 
 /// As [`readdir`], with the inode of each entry.

@@ -1,7 +1,7 @@
 //! Removes a file without names and opens.
 //!
-//! Its extents become work for their homes and backups; the inode is removed at once. Numbers are
-//! never used again, so the dropped extents need no record.
+//! Its extents become work for their primaries and replicas; the inode is removed at once. Numbers
+//! are never used again, so the dropped extents need no record.
 //!
 //! Spec: docs/formats/namespace.md.
 
@@ -33,9 +33,10 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
     if inode.nlink != 0 {
         return Err(FsError::Busy);
     }
-    let mut work = Vec::new();
+    let (mut work, mut copies) = (Vec::new(), 0);
     for record in extent::extents(txn, ino, 0, usize::MAX)? {
         let id = record.extent;
+        copies += record.servers().count();
         let queued = queue_work(txn, record, Action::Drop)?;
         txn.delete(&keys::extent(id))?;
         seal::forget(txn, id)?;
@@ -48,6 +49,7 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
             work.push((number, item));
         }
     }
+    assert_eq!(work.len(), copies, "each copy of each extent is dropped");
     settle::forget(txn, ino)?;
     txn.delete(&keys::inline(ino))?;
     txn.delete(&keys::exclusive(ino))?;
@@ -82,5 +84,6 @@ pub fn orphans(view: &dyn View, after: Ino, files_max: usize) -> Result<Vec<Ino>
         }
         if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    assert!(found.len() <= files_max, "no more files than were asked for");
     if corrupt { Err(StoreError::Corrupt("orphan key").into()) } else { Ok(found) }
 }

@@ -66,7 +66,7 @@ pub fn rename(
     let same_object = plan.target.as_ref().is_some_and(|(_, target)| target.ino == plan.source.ino);
     if same_object {
         // POSIX: renaming one of two names of a file to the other does nothing, and succeeds.
-        let still = |inode: &Inode| DirectoryChange { before: inode.change, after: inode.change };
+        let still = |inode: &Inode| DirectoryChange::between(inode.change, inode.change);
         return Ok(Renamed {
             from: still(&plan.from),
             to: still(&plan.to),
@@ -93,13 +93,14 @@ fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Res
         None => None,
     };
     if from.directory != to.directory {
-        if source.is_directory() && is_within(view, &to_directory, source.ino)? {
+        let to = (to_directory.ino, to_directory.parent);
+        if source.is_directory() && is_within(view, to, source.ino)? {
             return Err(FsError::Invalid);
         }
         // A directory above the old name cannot be replaced: it contains the object to move.
         if let Some((_, target)) = &target
             && target.is_directory()
-            && is_within(view, &from_directory, target.ino)?
+            && is_within(view, (from_directory.ino, from_directory.parent), target.ino)?
         {
             return Err(FsError::NotEmpty);
         }
@@ -107,14 +108,14 @@ fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Res
     Ok(Plan { from: from_directory, to: to_directory, source_cookie, source, target })
 }
 
-/// Whether `directory` is `ancestor` or below it.
+/// Whether a directory is `ancestor` or below it, by its number and its parent's.
 ///
 /// # Errors
 /// [`FsError::Busy`] if the path to the root leaves this store: a rename planned within one store
 /// is an act on several by now (docs/protocol/shards.md §3), and must be planned again.
 /// [`FsError::TooManyLinks`] if the path is too long to walk.
-fn is_within(view: &dyn View, directory: &Inode, ancestor: Ino) -> Result<bool, FsError> {
-    let (mut ino, mut parent) = (directory.ino, directory.parent);
+fn is_within(view: &dyn View, directory: (Ino, Ino), ancestor: Ino) -> Result<bool, FsError> {
+    let (mut ino, mut parent) = directory;
     for _ in 0..DEPTH_MAX {
         if ino == ancestor {
             return Ok(true);
@@ -169,7 +170,10 @@ fn write(
 ) -> Result<Renamed, FsError> {
     let Plan { from: mut old_parent, to: mut new_parent, source_cookie, mut source, target } = plan;
     let moves = old_parent.ino != new_parent.ino;
+    let is_itself = target.as_ref().is_some_and(|(_, target)| target.ino == source.ino);
+    assert!(!is_itself, "an object that is renamed to another of its names stays as it is");
     let before = (old_parent.change, new_parent.change);
+    let entries_before = old_parent.size_bytes + u64::from(moves) * new_parent.size_bytes;
     let entry = directory::entry(source.ino, source.kind.file_type(), to.name);
     match &target {
         // From here on nothing can be refused.
@@ -204,11 +208,15 @@ fn write(
         new_parent.size_bytes = new_parent.size_bytes + gained - 1;
         new_parent.nlink -= replaced_directory;
     }
+    let entries = new_parent.size_bytes + u64::from(moves) * old_parent.size_bytes;
+    debug_assert_eq!(entries + 1 - gained, entries_before, "one entry goes if one is replaced");
     new_parent.modified(now);
     inode_table::put(txn, &new_parent)?;
-    let to_change = DirectoryChange { before: before.1, after: new_parent.change };
-    let from_change =
-        if moves { DirectoryChange { before: before.0, after: old_parent.change } } else { to_change };
+    let to_change = DirectoryChange::between(before.1, new_parent.change);
+    let from_change = match moves {
+        true => DirectoryChange::between(before.0, old_parent.change),
+        false => to_change,
+    };
     Ok(Renamed { from: from_change, to: to_change, moved: source, replaced })
 }
 
@@ -231,7 +239,10 @@ mod tests {
         for (ino, parent) in [(2, 3), (3, 2), (4, ROOT_INO)] {
             inode_table::put(&mut *txn, &Inode { ino, parent, ..root.clone() }).unwrap();
         }
-        let within = |ino, ancestor| is_within(&*txn, &inode_table::inode(&*txn, ino).unwrap(), ancestor);
+        let within = |ino, ancestor| {
+            let parent = inode_table::inode(&*txn, ino).unwrap().parent;
+            is_within(&*txn, (ino, parent), ancestor)
+        };
         assert_eq!(within(2, 4), Err(FsError::TooManyLinks));
         assert_eq!((within(2, 3), within(4, 2)), (Ok(true), Ok(false)));
     }

@@ -2,8 +2,8 @@
 //! removed with their last living member.
 //!
 //! A member is *living* while its extent has it as an image. Older images of an extent stay until
-//! its home has reported that home and backups use a newer one. Then, or when the extent is removed
-//! or cut to nothing, they are dead: kept only for other members.
+//! its primary has reported that primary and replicas use a newer one. Then, or when the extent is
+//! removed or cut to nothing, they are dead: kept only for other members.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6 to §8; docs/formats/namespace.md.
 
@@ -41,7 +41,9 @@ pub struct SealedAs {
 /// # Errors
 /// [`FsError::Store`].
 pub fn take_group(txn: &mut dyn Txn) -> Result<GroupId, FsError> {
-    Ok(sealed::next_group(txn)?)
+    let taken = sealed::next_group(txn)?;
+    debug_assert!(taken.0 < sealed::group_counter(txn)?, "a number is given out once");
+    Ok(taken)
 }
 
 /// Whether an image may become a member of a new group, on the data server `home`.
@@ -152,17 +154,21 @@ fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -
             });
         }
     }
+    assert!(of.images.len() <= EXTENT_IMAGES_MAX, "an extent has few images");
     sealed::put_images(txn, member.extent, &of)?;
     put_place(txn, member.image, Place { group: id, also: sealed_as.from.map(GroupId) })
 }
 
 fn put_place(txn: &mut dyn Txn, image: ImageId, place: Place) -> Result<(), FsError> {
-    Ok(txn.put(&keys::image(image), &sealed::encode_place(place))?)
+    assert!(place.also != Some(place.group), "the two groups of an image differ");
+    let value = sealed::encode_place(place);
+    debug_assert_eq!(sealed::decode_place(&value), Ok(place), "a place reads back as it was");
+    Ok(txn.put(&keys::image(image), &value)?)
 }
 
-/// The home of an extent reports that home and backups use an image: older ones are dead. `above`
-/// is the last act above it, 0 if there is none. Changes nothing if the image is not the extent's
-/// (any more), or `server` not its home. Returns whether anything changed.
+/// The primary of an extent reports that primary and replicas use an image: older ones are dead.
+/// `above` is the last act above it, 0 if there is none. Changes nothing if the image is not the
+/// extent's (any more), or `server` not its primary. Returns whether anything changed.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -173,23 +179,24 @@ pub fn use_image(
     server: DataServerId,
     above: u64,
 ) -> Result<bool, FsError> {
-    let home = extent::extent(txn, extent)?.map(|record| record.home);
+    let primary = extent::extent(txn, extent)?.map(|record| record.home);
     let before = sealed::images(txn, extent)?;
     let Some(at) = before.images.iter().position(|one| one.image == image) else { return Ok(false) };
-    if home != Some(server) {
+    if primary != Some(server) {
         return Ok(false);
     }
     let after = ExtentImages { is_used: true, thawed: before.thawed.max(above), ..before.clone() };
+    assert!(before.thawed <= after.thawed, "what was promised above an image stays promised");
     keep_only(txn, extent, after.clone(), |one| before.images[at].sequence <= one.sequence)?;
     Ok(0 < at || after != before)
 }
 
-/// The home of an extent is about to answer an act with this sequence, which lies above an image;
-/// or, with the sequence 0, to promise something of it for the first time. In both cases the extent
-/// has a promise from now on.
+/// The primary of an extent is about to answer an act with this sequence, which lies above an
+/// image; or, with the sequence 0, to promise something of it for the first time. In both cases the
+/// extent has a promise from now on.
 ///
 /// # Errors
-/// [`FsError::ContentMoved`] if `server` is not its home.
+/// [`FsError::ContentMoved`] if `server` is not its primary.
 pub fn thaw(txn: &mut dyn Txn, extent: ExtentId, server: DataServerId, sequence: u64) -> Result<(), FsError> {
     let record = extent::extent(txn, extent)?.filter(|record| record.home == server);
     let Some(record) = record else { return Err(FsError::ContentMoved) };
@@ -210,6 +217,7 @@ pub(crate) fn note_cut(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Res
     if of.images.is_empty() || epoch <= of.cut {
         return Ok(());
     }
+    assert!(of.cut < epoch, "a later cut has a higher epoch");
     of.cut = epoch;
     Ok(sealed::put_images(txn, extent, &of)?)
 }
@@ -220,11 +228,11 @@ pub(crate) fn forget(txn: &mut dyn Txn, extent: ExtentId) -> Result<(), FsError>
     keep_only(txn, extent, of, |_| false)
 }
 
-/// Removes the images of an extent that were sealed below an epoch: its home and backups have cut
-/// it to nothing at that epoch.
+/// Removes the images of an extent that were sealed below an epoch: its primary and replicas have
+/// cut it to nothing at that epoch.
 pub(crate) fn forget_below(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
     let mut of = sealed::images(txn, extent)?;
-    // No home has reported that all use the oldest of those that stay.
+    // No primary has reported that all use the oldest of those that stay.
     of.is_used &= of.images.first().is_some_and(|image| epoch <= image.epoch);
     keep_only(txn, extent, of, |image| epoch <= image.epoch)
 }
@@ -237,6 +245,8 @@ fn keep_only(
     stays: impl Fn(&ExtentImage) -> bool,
 ) -> Result<(), FsError> {
     let gone: Vec<ExtentImage> = of.images.extract_if(.., |image| !stays(image)).collect();
+    let oldest = of.images.first().map_or(u64::MAX, |image| image.sequence);
+    debug_assert!(gone.iter().all(|image| image.sequence < oldest), "the oldest images go");
     sealed::put_images(txn, extent, &of)?;
     for image in gone {
         bury(txn, image.group)?;
@@ -283,8 +293,8 @@ pub fn living(view: &dyn View, group: &Group) -> Result<Vec<(usize, ExtentImage)
 }
 
 /// Whether the image of a slot may move to another data server. A living image may only when it is
-/// in use, since its home must have it until then, and when it is in no second group, which would
-/// expect it where it was. `alive` are the group's [living] members.
+/// in use, since its primary must have it until then, and when it is in no second group, which
+/// would expect it where it was. `alive` are the group's [living] members.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -327,6 +337,7 @@ pub fn rehome(
     if group.rehome(slot, to).is_err() || !apart(group.homes()) {
         return Err(FsError::Invalid);
     }
+    assert_eq!(group.homes()[slot], Some(to), "the image has moved");
     Ok(sealed::put_group(txn, &group)?)
 }
 

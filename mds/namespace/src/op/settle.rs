@@ -114,6 +114,7 @@ pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<O
     let inode = apply_measurement(txn, asked, now)?;
     if inode.is_some() {
         forget(txn, asked.ino)?;
+        debug_assert!(unsettled::granted(txn, asked.ino)?.is_empty(), "a settled file has no grants");
     }
     Ok(inode)
 }
@@ -136,6 +137,7 @@ fn apply_measurement(
     if let Some((change, mtime)) = asked.written {
         inode.size_bytes = inode.size_bytes.max(asked.end_bytes);
         inode.used_bytes = asked.used_bytes.min(inode.size_bytes);
+        assert!(asked.end_bytes <= inode.size_bytes, "a measurement shortens no file");
         inode.change = change;
         inode.mtime = mtime;
         inode.ctime = now;

@@ -26,7 +26,8 @@ pub(crate) fn resize(
     inode: &mut Inode,
     size_bytes: u64,
 ) -> Result<Option<Truncation>, FsError> {
-    assert!(inode.is_regular() && size_bytes <= FILE_BYTES_MAX);
+    assert!(inode.is_regular(), "the caller has checked the kind");
+    assert!(size_bytes <= FILE_BYTES_MAX, "the caller has checked the bound");
     let (grows, seems_cut) = (inode.size_bytes < size_bytes, inode.size_bytes == size_bytes);
     inode.size_bytes = size_bytes;
     let is_settled = unsettled::unsettled(txn, inode.ino)?.is_none();
@@ -64,6 +65,7 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
         // Cut also where nothing is left: a DROP would fence the client that cuts, which may
         // continue to write.
         let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
+        assert!(keep_bytes < EXTENT_BYTES, "an extent that ends before the new end is not cut");
         // A client that got DELAY sends its request again: the cut under way continues, and is not
         // queued twice.
         if seems_cut && is_being_cut(txn, &record, keep_bytes)? {
@@ -72,7 +74,10 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
         let queued = queue_work(txn, record, Action::Cut { keep_bytes, fences: false })?;
         match queued.action.keep_bytes() {
             0 => truncation.dropped.push((queued.number, queued.record)),
-            keep_bytes => truncation.cut = Some((queued.number, queued.record, keep_bytes)),
+            keep_bytes => {
+                assert!(truncation.cut.is_none(), "the new end lies in one extent");
+                truncation.cut = Some((queued.number, queued.record, keep_bytes));
+            }
         }
     }
     Ok(truncation)
@@ -99,7 +104,7 @@ pub struct Grown<'a> {
 }
 
 /// Records that bytes reached data servers: LAYOUTCOMMIT, writes in band, and a size queried from a
-/// home.
+/// primary.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`], [`FsError::TooLarge`],
@@ -127,6 +132,7 @@ pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> R
     // Programs treat a file without blocks as one without bytes. How much of a hole was filled is
     // not known here.
     inode.used_bytes = inode.used_bytes.max(inode.size_bytes.min(1));
+    assert!(end_bytes <= inode.size_bytes, "a file that grew holds its last byte");
     inode.modified(now);
     inode.mtime = grown.mtime.unwrap_or(now);
     inode_table::put(txn, &inode)?;

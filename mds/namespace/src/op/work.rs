@@ -26,9 +26,9 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
 }
 
 /// Deletes finished items and makes their extents usable again. A cut that also fences leaves the
-/// fence to do; a home's yielding, or a new home's proof, leaves a cut that was queued meanwhile.
-/// After a proof, former servers drop the extent.
-/// Skips numbers that do not exist (done before, or replaced by later work).
+/// fence to do; a primary's yielding, or a new primary's proof, leaves a cut that was queued
+/// meanwhile. After a proof, former servers drop the extent. Skips numbers that do not exist (done
+/// before, or replaced by later work).
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -67,6 +67,8 @@ fn rest(txn: &mut dyn Txn, record: &ExtentRecord, item: &WorkItem) -> Result<Opt
         }
         _ => return Ok(None),
     };
+    assert_eq!(left.extent(), item.extent(), "what an item leaves is of the same extent");
+    assert_eq!(left.epoch(), item.epoch(), "what an item leaves is done within its epoch");
     let number = superblock::next_work(txn)?;
     txn.put(&keys::work(number), &codec::encode_work(&left))?;
     Ok(Some(number))

@@ -80,7 +80,14 @@ impl<'a> Draft<'a> {
             })?;
             parts.entry(shard_of(ino)).or_default().push(Write { key, value });
         }
-        Ok(parts.into_iter().map(|(shard, writes)| Part { shard, writes }).collect())
+        let part = |(shard, writes)| Part { shard, writes };
+        let parts: Vec<Part> = parts.into_iter().map(part).collect();
+        assert!(parts.iter().all(|part| !part.writes.is_empty()), "a shard that is named has writes");
+        debug_assert!(
+            parts.iter().all(|part| part.writes.is_sorted_by(|one, next| one.key < next.key)),
+            "each key is written once, in order"
+        );
+        Ok(parts)
     }
 }
 

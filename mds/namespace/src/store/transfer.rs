@@ -27,6 +27,11 @@ pub fn export(view: &dyn View, after: Option<&[u8]>, chunk_bytes: usize) -> Resu
         pairs.push((key.to_vec(), value.to_vec()));
         if bytes < chunk_bytes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    debug_assert!(pairs.is_sorted_by(|(one, _), (next, _)| one < next), "in the order of keys");
+    debug_assert!(
+        after.is_none_or(|after| pairs.iter().all(|(key, _)| after < key.as_slice())),
+        "none twice"
+    );
     Ok(pairs)
 }
 

@@ -67,6 +67,7 @@ impl Ahead {
             return;
         }
         let end = written.saturating_add(AHEAD_BYTES);
+        assert!(taken < end, "room is added behind what there is");
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, taken, end - taken) {
             Ok(()) => self.end.store(end, Ordering::Relaxed),
             Err(Errno::OPNOTSUPP) => self.end.store(UNKNOWN_TO_FILE_SYSTEM, Ordering::Relaxed),

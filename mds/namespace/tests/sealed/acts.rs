@@ -12,7 +12,7 @@ enum Act {
     Use(usize, usize),
     Rehome(u64, usize, u32),
     Thaw(usize, u64),
-    /// Gives an extent to this server, and back to its first home when the work is done.
+    /// Gives an extent to this server, and back to its first primary when the work is done.
     Adopt(usize, u32),
     Dissolve(usize),
     Cut(u64),

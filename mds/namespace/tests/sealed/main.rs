@@ -153,7 +153,7 @@ fn a_group_is_made_as_a_whole_or_not_at_all() {
     assert_eq!(make(&mut fs, &again, &[sealed_as(1, 11), sealed_as(1, 11)]), Err(FsError::ContentMoved));
 }
 
-/// A home may have died between two backups: images that one of them still needs must stay.
+/// A primary may have died between two replicas: images that one of them still needs must stay.
 #[test]
 fn an_older_image_stays_until_a_newer_one_is_used() {
     let (mut fs, [one, two]) = sealed();
@@ -162,7 +162,7 @@ fn an_older_image_stays_until_a_newer_one_is_used() {
     assert_eq!(make(&mut fs, &older, &[sealed_as(1, 10)]), Err(FsError::ContentMoved), "not newer");
     make(&mut fs, &older, &[sealed_as(1, 20)]).unwrap();
     assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1), image(3)], vec![image(2)]));
-    assert!(!report_used(&mut fs, one, 3, 11), "only its home may report it");
+    assert!(!report_used(&mut fs, one, 3, 11), "only its primary may report it");
     assert!(report_used(&mut fs, one, 1, 1) && !report_used(&mut fs, one, 1, 1), "recorded once");
     assert!(report_used(&mut fs, one, 3, 1));
     assert!(!report_used(&mut fs, one, 3, 1), "a repeated report changes nothing");
@@ -339,7 +339,7 @@ fn an_extent_is_at_rest_until_a_write_or_a_cut() {
     let (mut fs, [one, two]) = sealed();
     assert!(!is_at_rest(&fs, one), "its use is not reported yet");
     assert!(report_used(&mut fs, one, 1, 1) && is_at_rest(&fs, one));
-    assert_eq!(report_thawed(&mut fs, one, 2, 11), Err(FsError::ContentMoved), "not its home");
+    assert_eq!(report_thawed(&mut fs, one, 2, 11), Err(FsError::ContentMoved), "not its primary");
     report_thawed(&mut fs, one, 1, 10).unwrap();
     assert!(is_at_rest(&fs, one), "the image contains that act");
     report_thawed(&mut fs, one, 1, 11).unwrap();
@@ -377,12 +377,12 @@ fn pending(fs: &Fs) -> Vec<WorkItem> {
 
 /// docs/protocol/seal.md §9.
 #[test]
-fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
+fn an_extent_at_rest_gets_a_primary_that_has_nothing_of_it() {
     let (mut fs, [one, _]) = sealed();
     assert_eq!(adopt_extent(&mut fs, one, 1, 5), Some((1, 1)), "not at rest");
     report_used(&mut fs, one, 1, 1);
     assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
-    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its primary");
     assert_eq!(adopt_extent(&mut fs, ExtentId { ino: one.ino, index: 9 }, 1, 5), None);
     assert_eq!(adopt_extent(&mut fs, one, 1, 5), Some((2, 5)));
     let work = |epoch: u64, home, keep_bytes| {
@@ -393,11 +393,11 @@ fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
     assert_eq!(pending(&fs), [work(2, 5, EXTENT_BYTES), gone(2, 1), gone(2, 11)]);
     let record = extent(&*fs.view(), one).unwrap().unwrap();
     assert_eq!((record.backups.len(), record.pending_work.is_some()), (0, true));
-    // No backup can be filled from it yet.
+    // No replica can be filled from it yet.
     let copies = layout::copies::Copies { home: id(5), backups: vec![(id(6), true)] };
     let change = CopyChange { extent: one, epoch: Epoch(2), copies };
     assert_eq!(fs.run(|txn, _| change_copies(txn, &change)).unwrap(), Some(record));
-    // The new home dies as well, and meanwhile the file is cut and fenced.
+    // The new primary dies as well, and meanwhile the file is cut and fenced.
     cut_to(&mut fs, one.ino, 7);
     fs.run(|txn, _| fence(txn, one)).unwrap();
     assert!(pending(&fs).contains(&work(4, 5, 7)));
@@ -422,7 +422,7 @@ fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
     };
     let gone = |epoch, home| WorkItem::Drop { extent: one, home: id(home), epoch: Epoch(epoch) };
     assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
-    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its primary");
     // Work for a lost primary is deleted.
     fs.run(|txn, _| fence(txn, one)).unwrap();
     assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((3, 5)));
@@ -436,7 +436,7 @@ fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
     assert_eq!(
         report_thawed(&mut fs, one, 5, 0),
         Err(FsError::ContentMoved),
-        "a former home makes no promise"
+        "a former primary makes no promise"
     );
     report_thawed(&mut fs, one, 6, 0).unwrap();
     assert_eq!(adopt_extent(&mut fs, one, 4, 7), Some((4, 6)), "it may hold the only copy");
@@ -452,7 +452,7 @@ fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
     assert_eq!((names(&fs, two), groups(&fs)), (vec![], vec![]));
 }
 
-/// While another cut or fence is pending, how far the old home carried it out is unknown.
+/// While another cut or fence is pending, how far the old primary carried it out is unknown.
 #[test]
 fn an_extent_with_work_is_not_given_away() {
     let (mut fs, [one, two]) = sealed();

@@ -76,7 +76,7 @@ impl Encode for Verify {
 xdr_enum! {
     /// Where the bytes of an extent are.
     pub enum ExtentState, "state of an extent" {
-        /// In the journals of home and backups.
+        /// In the journals of primary and replicas.
         Hot = 1,
         /// In an image, and something may lie above it.
         Sealed = 2,

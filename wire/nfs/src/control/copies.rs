@@ -1,5 +1,5 @@
-//! COPIES and KEEP: which servers keep an extent, as a home asks it and as a metadata server says
-//! it; and the directory of data servers, so that they find each other.
+//! COPIES and KEEP: which servers keep an extent, as a primary asks it and as a metadata server
+//! says it; and the directory of data servers, so that they find each other.
 //!
 //! Spec: docs/protocol/control.md §2; docs/protocol/replicate.md §3, §4.
 
@@ -14,7 +14,7 @@ use super::limits;
 pub struct KeptBy {
     /// Its id.
     pub server: u32,
-    /// The extent's epoch when it became a backup this time.
+    /// The extent's epoch when it became a replica this time.
     pub since: u64,
     /// It does not hold everything yet.
     pub filling: bool,
@@ -51,7 +51,7 @@ impl Encode for CopySet {
     }
 }
 
-/// What a home says of a backup, or is asked.
+/// What a primary says of a replica, or is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Nothing: it only wants to know the copies.
@@ -60,10 +60,10 @@ pub enum Word {
     Lost,
     /// It holds everything now.
     Filled,
-    /// Nothing: the home is about to seal the extent, and wants to know whether it may, and at
+    /// Nothing: the primary is about to seal the extent, and wants to know whether it may, and at
     /// which epoch.
     Seal,
-    /// Nothing: a backup, or the home, wants to know who is home.
+    /// Nothing: a replica, or the primary, wants to know who is primary.
     Who,
 }
 
@@ -95,15 +95,15 @@ impl Encode for Word {
 /// Arguments of COPIES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskCopies {
-    /// Who asks: the extent's home; with [`Word::Who`], a backup of it too.
+    /// Who asks: the extent's primary; with [`Word::Who`], a replica of it too.
     pub server: u32,
     /// Which extent.
     pub extent: ExtentName,
     /// What is said.
     pub word: Word,
-    /// Of which backup; 0 with [`Word::Ask`], [`Word::Seal`] and [`Word::Who`].
+    /// Of which replica; 0 with [`Word::Ask`], [`Word::Seal`] and [`Word::Who`].
     pub backup: u32,
-    /// The backup's `since`.
+    /// The replica's `since`.
     pub since: u64,
 }
 

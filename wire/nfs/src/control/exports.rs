@@ -9,9 +9,9 @@ use super::limits;
 use crate::enumeration::xdr_enum;
 
 xdr_enum! {
-    /// Which users an export maps to nobody.
+    /// Which users an export maps to its anonymous user.
     pub enum Squashing, "squashing" {
-        /// Nobody.
+        /// None of them.
         None = 0,
         /// User 0 and group 0.
         Root = 1,
@@ -43,7 +43,7 @@ pub struct ExportEntry {
     pub path: String,
     /// Changes are refused.
     pub read_only: bool,
-    /// Who becomes nobody.
+    /// Which users become the anonymous user.
     pub squash: Squashing,
     /// The user that they become.
     pub anonymous_uid: u32,

@@ -24,8 +24,8 @@ pub enum Standing {
     Unused,
     /// A parity image.
     Parity,
-    /// The image that its journal uses, and those of all backups of the set too, as the home of the
-    /// extent says.
+    /// The image that its journal uses, and those of all replicas of the set too, as the primary of
+    /// the extent says.
     Used,
 }
 
@@ -231,7 +231,7 @@ xdr_struct! { EndImage { image, file_bytes, sum } }
 /// Arguments of THAW.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thaw {
-    /// Who says so: the extent's home.
+    /// Who says so: the extent's primary.
     pub server: u32,
     /// Of which extent.
     pub extent: ExtentName,
@@ -244,7 +244,7 @@ xdr_struct! { Thaw { server, extent, sequence } }
 /// Arguments of PROMISE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promise {
-    /// The caller: the extent's home.
+    /// The caller: the extent's primary.
     pub server: u32,
     /// Of which extent.
     pub extent: ExtentName,

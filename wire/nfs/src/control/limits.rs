@@ -15,7 +15,7 @@ pub const DATA_ADDRESSES_MAX: usize = 16;
 /// Most extents in one SIZE.
 pub const SIZE_EXTENTS_MAX: usize = 1024;
 
-/// Backups of one extent.
+/// Replicas of one extent.
 pub const BACKUPS_MAX: usize = 2;
 
 /// Data servers in the directory.

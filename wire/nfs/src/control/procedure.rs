@@ -35,15 +35,15 @@ pub enum Procedure {
     Size = 8,
     /// Asks for usage and counters.
     Stat = 9,
-    /// A home says how its backups are, and gets the copies that are in force.
+    /// A primary says how its replicas are, and gets the copies that are in force.
     Copies = 10,
-    /// A metadata server has a home look after its backups.
+    /// A metadata server has a primary look after its replicas.
     Keep = 11,
-    /// A home takes up an extent with a backup.
+    /// A primary begins to send an extent to a replica.
     Attach = 12,
-    /// A home has a backup keep a record.
+    /// A primary has a replica keep a record.
     Replicate = 13,
-    /// A home has a backup make durable what it took.
+    /// A primary has a replica make durable what it took.
     Flush = 14,
     /// A data server shows images that its journal does not use, and gets a word for each.
     Images = 15,
@@ -59,17 +59,17 @@ pub enum Procedure {
     Encode = 20,
     /// A metadata server has an image of a group made again.
     Rebuild = 21,
-    /// A home says that something lies above an image.
+    /// A primary says that something lies above an image.
     Thaw = 22,
-    /// A metadata server makes the callee the home of an extent of which only the image is left.
+    /// A metadata server makes the callee the primary of an extent of which only the image is left.
     Adopt = 23,
     /// A metadata server asks whether the files of images are there.
     Have = 24,
-    /// A home fetches bytes of an extent that its journal has lost.
+    /// A primary fetches bytes of an extent that its journal has lost.
     ReadData = 25,
     /// A data server asks whether an extent is at rest, and which image says all of it.
     AtRest = 26,
-    /// A backup has its home say all of an extent again.
+    /// A replica has its primary say all of an extent again.
     SayAgain = 27,
     /// An administrator has a data server forgotten that is gone for good.
     DsRemove = 28,
@@ -87,7 +87,8 @@ pub enum Procedure {
     FileEnd = 34,
     /// An administrator, or a metadata server on behalf of one, asks how the cluster is.
     Report = 35,
-    /// A home is about to promise for the first time that bytes of an extent are on stable storage.
+    /// A primary is about to promise for the first time that bytes of an extent are on stable
+    /// storage.
     Promise = 36,
     /// A data server shows its clock, and asks what time it is.
     Clock = 37,
@@ -97,7 +98,7 @@ pub enum Procedure {
     Admitted = 39,
     /// An administrator has the key of data-server handles replaced.
     HandleKeyRotate = 40,
-    /// A metadata server has a new home show that it can read what it is to serve.
+    /// A metadata server has a new primary show that it can read what it is to serve.
     Prove = 41,
 }
 

@@ -1,4 +1,4 @@
-//! ATTACH, REPLICATE and FLUSH: what the home of an extent tells its backups.
+//! ATTACH, REPLICATE and FLUSH: what the primary of an extent tells its replicas.
 //!
 //! The data of a record are not copied: they are a part of the message they came in.
 //!
@@ -15,7 +15,7 @@ use super::limits;
 pub struct Attach {
     /// Which extent.
     pub extent: ExtentName,
-    /// Its epoch, as its home knows it.
+    /// Its epoch, as its primary knows it.
     pub epoch: u64,
 }
 
@@ -24,7 +24,7 @@ xdr_struct! { Attach { extent, epoch } }
 /// Body of ATTACH's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// The backup's instance: random for each start.
+    /// The replica's instance: random for each start.
     pub instance: u64,
     /// The highest sequence it has for the extent; 0: it has nothing.
     pub sequence: u64,
@@ -43,10 +43,10 @@ pub enum Act {
     Image,
 }
 
-/// Arguments of REPLICATE: one record of a home's journal.
+/// Arguments of REPLICATE: one record of a primary's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicate {
-    /// The backup's instance, as ATTACH told it.
+    /// The replica's instance, as ATTACH told it.
     pub instance: u64,
     /// It is to be on stable storage before the answer.
     pub stable: bool,
@@ -108,7 +108,7 @@ impl Encode for Replicate {
 /// Arguments of FLUSH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flush {
-    /// The backup's instance, as ATTACH told it.
+    /// The replica's instance, as ATTACH told it.
     pub instance: u64,
 }
 
@@ -136,7 +136,7 @@ pub struct SayAgain {
     pub extent: ExtentName,
     /// The epoch of the set as the caller knows it.
     pub epoch: u64,
-    /// The caller: a backup of that set.
+    /// The caller: a replica of that set.
     pub server: u32,
 }
 

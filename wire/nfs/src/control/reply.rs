@@ -40,7 +40,7 @@ pub enum Refusal {
     /// An argument makes no sense.
     #[error("an argument makes no sense")]
     Invalid,
-    /// The caller is not the extent's home.
+    /// The caller is not the extent's primary.
     #[error("not the extent's home")]
     NotHome,
     /// The extent is at a higher epoch.

@@ -85,7 +85,7 @@ pub struct Fattr3 {
 
 xdr_struct! { Fattr3 { ftype, mode, nlink, uid, gid, size, used, rdev, fsid, fileid, atime, mtime, ctime } }
 
-/// `wcc_attr`: what is compared to see whether somebody else changed the object.
+/// `wcc_attr`: what is compared to see whether another client changed the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WccAttr {
     /// Bytes.

@@ -1,7 +1,7 @@
 //! File attributes: `fattr4` on the wire, `AttrValues` in memory.
 //!
 //! `fattr4` is a bitmap and an opaque body, so it can be passed over without being understood:
-//! [`Fattr4`] keeps it that way until somebody asks. An attribute that the bitmap names and we do
+//! [`Fattr4`] keeps it that way until it is read. An attribute that the bitmap names and we do
 //! not know cannot be stepped over, as its length is not told: to write one is an error, to read
 //! one is not possible. Asking for one is neither: it is left out.
 //!

@@ -1,8 +1,8 @@
 //! COMPOUND: the envelope of a sequence of operations, and of their results.
 //!
 //! Arguments are read lazily: the header first, then for each operation its number and its own
-//! arguments, so that an operation that is not served stops the compound without anybody knowing
-//! its arguments, and a bad one does not spoil those before it. Results are written as they come;
+//! arguments, so that an operation that is not served stops the compound without its arguments
+//! being known, and a bad one does not spoil those before it. Results are written as they come;
 //! status and count are filled in at the end.
 //!
 //! CB_COMPOUND has the same results, and arguments with one more field: see `callback::compound`.

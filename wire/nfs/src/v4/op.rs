@@ -240,7 +240,10 @@ impl CbOp {
     /// The name the RFC gives it, without the "OP_".
     #[must_use]
     pub fn name(self) -> &'static str {
-        CB_OP_NAMES.iter().find(|row| row.0 == self).map_or("CB_ILLEGAL", |row| row.1)
+        // As with the operations of clients: consecutive numbers, and ILLEGAL is the last.
+        let index = self.as_u32() - Self::Getattr.as_u32();
+        let row = usize::try_from(index).ok().and_then(|index| CB_OP_NAMES.get(index));
+        row.map_or("CB_ILLEGAL", |row| row.1)
     }
 }
 
@@ -362,6 +365,7 @@ mod tests {
         assert_eq!(Op::from_u32(10_044), Some(Op::Illegal));
         assert_eq!(OP_NAMES.len(), Op::ALL.len());
         assert_eq!(CB_OP_NAMES.len(), CbOp::ALL.len());
+        assert!(CB_OP_NAMES.iter().all(|(op, name)| op.name() == *name));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 8881 §2.10.3, §2.10.6.
 
-/// Names a connection of the server; whoever accepts connections gives each a number of its own.
+/// Names a connection of the server; the acceptor of connections gives each a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 

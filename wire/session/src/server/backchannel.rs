@@ -1,7 +1,7 @@
 //! The backchannel of a session: on which connection and slot the server calls the client, and what
 //! its answer means.
 //!
-//! Sends nothing: whoever does takes a [`CallbackCall`] from `Sessions`, encodes it with
+//! Sends nothing: the sender takes a [`CallbackCall`] from `Sessions`, encodes it with
 //! [`encode_callback`], and reports the outcome. Answers that say nothing about the operation
 //! itself are turned into "again" or "broken" here.
 //!
@@ -112,6 +112,7 @@ impl Backchannel {
             self.connections.remove(0);
         }
         self.connections.push(connection);
+        assert!(self.connections.len() <= CONNECTIONS_PER_SESSION_MAX, "few connections are bound");
         self.wanted = true;
     }
 
@@ -169,6 +170,8 @@ impl Backchannel {
         let connection = *self.connections.last()?;
         let credential = self.credential.clone()?;
         let taken = self.slots.take()?;
+        assert!(self.has_path(), "a callback begins only where it can be sent");
+        assert!(taken.slot_highest < BACK_SLOTS_MAX, "a callback has a slot within limit");
         Some(CallbackCall {
             token: CallbackToken { session, slot: taken.slot, sequence: taken.sequence, connection },
             connection,
@@ -209,6 +212,10 @@ impl Backchannel {
             }
         };
         self.slots.give_back(token.slot, token.sequence, seen);
+        assert!(
+            verdict != CallbackVerdict::Broken || self.fault,
+            "SEQUENCE tells the client of a broken backchannel"
+        );
         verdict
     }
 }

@@ -86,7 +86,7 @@ fn negotiate_fore(asked: &ChannelAttrs) -> Result<ChannelAttrs, ChannelError> {
         return Err(ChannelError::NoSlots);
     }
     let response_bytes_max = asked.response_bytes_max.min(RESPONSE_BYTES_MAX);
-    Ok(ChannelAttrs {
+    let granted = ChannelAttrs {
         header_pad_bytes: 0,
         request_bytes_max: asked.request_bytes_max.min(REQUEST_BYTES_MAX),
         response_bytes_max,
@@ -97,7 +97,11 @@ fn negotiate_fore(asked: &ChannelAttrs) -> Result<ChannelAttrs, ChannelError> {
         operations_max: asked.operations_max.min(OPERATIONS_MAX),
         requests_max: asked.requests_max.min(SLOTS_MAX),
         rdma_ird: Vec::new(),
-    })
+    };
+    assert!(0 < granted.requests_max && 0 < granted.operations_max, "a channel carries requests");
+    assert!(CHANNEL_BYTES_MIN <= granted.response_bytes_max, "a reply to SEQUENCE fits");
+    assert!(granted.response_cached_bytes_max <= granted.response_bytes_max, "what is kept fits");
+    Ok(granted)
 }
 
 /// The backchannel may be bound later, so its attributes count even if it is not wanted now.

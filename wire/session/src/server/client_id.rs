@@ -126,6 +126,9 @@ pub fn decide_exchange(
 ) -> ExchangeDecision {
     assert!(confirmed.is_none_or(|record| record.confirmed), "the caller sorted the records");
     assert!(unconfirmed.is_none_or(|record| !record.confirmed), "the caller sorted the records");
+    let has_fresh_id = |record: &ClientRecord| record.client == asked.fresh_client;
+    assert!(!confirmed.is_some_and(has_fresh_id), "a fresh client id is not in use");
+    assert!(!unconfirmed.is_some_and(has_fresh_id), "a fresh client id is not in use");
     let removes = unconfirmed.map(|record| record.client);
     let create = |evicts, replaces| ExchangeDecision::Create {
         record: fresh_record(asked),
@@ -192,7 +195,7 @@ pub enum ConfirmError {
     /// The sequence is neither the last nor the next.
     #[error("create-session sequence is out of order")]
     Misordered,
-    /// Somebody else made the record, and it is not confirmed.
+    /// Another principal made the record, and it is not confirmed.
     #[error("client id was made by another principal")]
     InUse,
 }
@@ -227,9 +230,9 @@ pub fn decide_confirm(record: &ClientRecord, sequence: u32, principal: &[u8]) ->
     if sequence != record.sequence_next() {
         return ConfirmDecision::Refuse(ConfirmError::Misordered);
     }
-    // Only the confirmation has to come from the principal of EXCHANGE_ID; later sessions, and
-    // answers that are given again, may be anybody's (SP4_NONE; pynfs CSESS10) who knows the client
-    // id, which is not told to others and cannot be guessed.
+    // Only the confirmation has to come from the principal of EXCHANGE_ID. Later sessions, and
+    // answers that are given again, are for every caller that knows the client id (SP4_NONE; pynfs
+    // CSESS10): it is not told to others and cannot be guessed.
     if !record.confirmed && record.principal != principal {
         return ConfirmDecision::Refuse(ConfirmError::InUse);
     }

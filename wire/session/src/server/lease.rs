@@ -1,4 +1,4 @@
-//! Leases: when was a client last heard.
+//! Leases: when the server last heard of each client.
 //!
 //! Times are milliseconds of any clock that never goes back, given by the caller. Says who is late;
 //! what becomes of their state is decided elsewhere.
@@ -36,10 +36,11 @@ impl Leases {
         *renewed_ms = now_ms.max(*renewed_ms);
     }
 
-    /// Every one of these clients gets a full lease from now on: after a restart nobody knows when
-    /// they were last heard, and they may not suffer for it. Others are forgotten.
+    /// Every one of these clients gets a full lease from now on: after a restart the server does
+    /// not know when it last heard of them, and they may not suffer for it. Others are forgotten.
     pub fn restart(&mut self, clients: impl IntoIterator<Item = u64>, now_ms: u64) {
         self.renewed_ms = clients.into_iter().map(|client| (client, now_ms)).collect();
+        debug_assert!(self.expired(now_ms).next().is_none(), "a restart gives full leases");
     }
 
     /// The client is gone.

@@ -96,7 +96,7 @@ impl SessionRecord {
         minor_version: u32,
         random: u32,
     ) -> Self {
-        Self {
+        let record = Self {
             id: session_id(args.clientid, args.sequence, random),
             client: args.clientid,
             sequence: args.sequence,
@@ -106,7 +106,9 @@ impl SessionRecord {
             back_wanted: negotiated.back_wanted,
             program: args.cb_program,
             credential: negotiated.credential.as_ref().and_then(CallbackCredential::of),
-        }
+        };
+        assert!(record.is_sound(), "negotiated bounds are sound, and the name tells the client");
+        record
     }
 
     /// Its name on the wire.

@@ -5,7 +5,7 @@
 //! moment. A client that takes more than its share, or the one that takes most when all together
 //! take too much, has sessions leave the memory
 //! ([`Sessions::complete`](super::sessions::Sessions::complete)). They stay in the replicated
-//! state, and are taken up from there.
+//! state, and are resumed from there.
 //!
 //! Spec: RFC 8881 §2.10.6.1.3; docs/protocol/sessions.md §3.
 
@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::limits::{SESSION_BYTES, SLOT_BYTES};
+use crate::limits::{SESSION_BYTES, SLOT_BYTES, SLOTS_MAX};
 
 /// What a slot remembers of its last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// There was none.
     Never,
-    /// The session was taken up: another server may have answered, under this number or a later
+    /// The session was resumed: another server may have answered, under this number or a later
     /// one.
     Elsewhere {
         /// The slot's number is that of a request that has left something in the replicated state;
@@ -49,6 +49,7 @@ impl Reply {
 /// What a session takes that keeps no reply.
 #[must_use]
 pub fn empty_session_bytes(slots: u32) -> u64 {
+    assert!(slots <= SLOTS_MAX, "a session has no more slots than are negotiated");
     SESSION_BYTES + u64::from(slots) * SLOT_BYTES
 }
 
@@ -70,13 +71,17 @@ impl Shares {
         let before = self.of(client);
         let after = (before + more_bytes).checked_sub(less_bytes).expect("what goes was counted before");
         self.total_bytes = self.total_bytes + after - before;
-        self.by_bytes.remove(&(before, client));
+        let was_ordered = self.by_bytes.remove(&(before, client));
+        assert_eq!(was_ordered, 0 < before, "a client that takes memory is in the order");
         if after == 0 {
             self.clients.remove(&client);
         } else {
             self.clients.insert(client, after);
             self.by_bytes.insert((after, client));
         }
+        assert_eq!(self.by_bytes.len(), self.clients.len(), "both maps hold the same clients");
+        assert!(after <= self.total_bytes, "a client takes a part of the whole");
+        debug_assert_eq!(self.clients.values().sum::<u64>(), self.total_bytes, "shares sum to all");
     }
 
     /// What a client takes.

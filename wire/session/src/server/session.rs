@@ -46,6 +46,7 @@ impl Session {
     /// A session from its record, which is sound, and one slot for each that it has.
     pub(super) fn new(record: &SessionRecord, tenure: u32, slots: Vec<Slot>) -> Self {
         let (fore, back) = (record.fore.attrs(), record.back.attrs());
+        assert!(record.is_sound(), "the caller has checked the record");
         assert!(slots.len() == fore.requests_max as usize, "each slot of the record is there");
         let credential = record.credential.as_ref().map(CallbackCredential::sec);
         Self {
@@ -73,7 +74,7 @@ impl Session {
         self.client
     }
 
-    /// Which taking-up this is: a server with a lower number has it no longer.
+    /// How often it was resumed: a server with a lower number has it no longer.
     #[must_use]
     pub fn tenure(&self) -> u32 {
         self.tenure
@@ -131,6 +132,7 @@ impl Session {
         if room {
             self.connections.push(connection);
         }
+        assert!(self.connections.len() <= CONNECTIONS_PER_SESSION_MAX, "few connections are bound");
         room
     }
 
@@ -179,6 +181,7 @@ impl Session {
         } else {
             (self.fore.response_bytes_max, Nfsstat4::RepTooBig)
         };
+        assert!(bytes <= self.fore.response_bytes_max, "a kept reply could be sent");
         (bytes.saturating_sub(RPC_REPLY_HEADER_BYTES) as usize, status)
     }
 }

@@ -3,14 +3,17 @@
 //! The front keeps one behind one lock, and never holds the lock over anything that waits: a call
 //! here is a few look-ups. Client ids are confirmed and sessions made in the replicated state; what
 //! is here is what this server has of them: slots, replies, connections. A session that another
-//! server had is taken up with what the state knows of it.
+//! server had is resumed with what the state knows of it.
 //!
 //! Life of a request: [`Sessions::sequence`] admits it, the front executes it,
 //! [`Sessions::complete`] ends it. An admitted request must be completed even if its connection is
 //! gone, else its slot stays busy for good.
 //!
 //! INVARIANT: a client with a request being executed is never expired.
+//! What the table counts of a client agrees with its sessions: `check`.
 //! Spec: RFC 8881 §2.10, §18.34, §18.36, §18.37, §18.46; docs/protocol/sessions.md.
+
+mod check;
 
 use std::collections::BTreeMap;
 
@@ -43,8 +46,8 @@ pub enum Verdict {
     Replay(Bytes),
     /// SEQUENCE gets this status and the compound ends.
     Reject(Nfsstat4),
-    /// The session is not here. BADSESSION, unless the replicated state has it: then take it up,
-    /// and ask again.
+    /// The session is not here. BADSESSION, unless the replicated state has it: then resume it
+    /// here, and ask again.
     Unknown,
 }
 
@@ -68,11 +71,12 @@ pub struct Admitted {
 /// Why a session is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The client has as many as it may have. Nobody's fault: the replicated state ends its oldest.
+    /// The client has as many as it may have. Neither is at fault: the replicated state ends its
+    /// oldest.
     #[error("no room for another session")]
     Full,
     /// The record is none that this program makes.
-    #[error("record of a session with bounds that nobody negotiates")]
+    #[error("record of a session with bounds that are never negotiated")]
     Unsound,
 }
 
@@ -212,6 +216,7 @@ impl Sessions {
             reply_bytes_max,
             reply_overflow,
         };
+        self.check_client(admitted.token.client);
         Verdict::Execute(admitted)
     }
 
@@ -236,6 +241,7 @@ impl Sessions {
             client.running -= 1;
         }
         self.make_room(token.client, token.session);
+        self.check_client(token.client);
     }
 
     /// Has sessions leave the memory: of this client if it takes more than its share, and of those
@@ -288,12 +294,12 @@ impl Sessions {
         }
         let slots_max = record.fore.requests_max;
         let mut slots: Vec<Slot> = (0..slots_max)
-            .map(|_| if matches!(past, Past::None) { Slot::new() } else { Slot::taken_up(None) })
+            .map(|_| if matches!(past, Past::None) { Slot::new() } else { Slot::resumed(None) })
             .collect();
         if let Past::Elsewhere(seen) = past {
             for one in seen {
                 if let Some(slot) = slots.get_mut(one.slot as usize) {
-                    *slot = Slot::taken_up(Some((one.sequence, one.fingerprint)));
+                    *slot = Slot::resumed(Some((one.sequence, one.fingerprint)));
                 }
             }
         }
@@ -306,6 +312,8 @@ impl Sessions {
         self.leases.renew(record.client, now_ms);
         self.shares.change(record.client, 0, empty_session_bytes(slots_max));
         self.make_room(record.client, id);
+        assert!(self.sessions.contains_key(&id), "the session that needs room stays");
+        self.check_client(record.client);
         Ok(())
     }
 
@@ -373,6 +381,7 @@ impl Sessions {
         self.remove(session);
         let client = self.clients.get_mut(&client).expect("a session has a client");
         client.sessions.retain(|one| *one != session);
+        assert!(running <= client.running, "each running request was counted when it was admitted");
         client.running -= running;
     }
 
@@ -384,7 +393,7 @@ impl Sessions {
         }
     }
 
-    /// Ends all sessions but those that somebody else says are this server's, by name and tenure.
+    /// Ends all sessions but those that `keep` says are this server's, by name and tenure.
     pub fn keep_only(&mut self, keep: impl Fn(SessionId, u32) -> bool) {
         let here = self.sessions.iter().map(|(id, session)| (*id, session.tenure()));
         let gone: Vec<SessionId> =
@@ -399,6 +408,7 @@ impl Sessions {
         for session in dropped.sessions {
             self.remove(session);
         }
+        assert_eq!(self.shares.of(client), 0, "what the client's sessions took is given back");
     }
 
     /// A connection is gone.
@@ -531,6 +541,7 @@ fn remember_bound(
     if !ids.contains(&id) {
         ids.push(id);
     }
+    debug_assert_eq!(ids.iter().filter(|one| **one == id).count(), 1, "a session is bound once");
 }
 
 /// What the reply to SEQUENCE says of callback paths.

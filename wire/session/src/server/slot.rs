@@ -1,7 +1,7 @@
 //! One slot of a session: tells a new request from a retry.
 //!
 //! Has no lock, waits for nothing. A request that was admitted has to be completed, even if its
-//! connection is gone: until then its retries are put off.
+//! connection is gone: until then its retries get DELAY.
 //!
 //! Spec: RFC 8881 §2.10.6.1, §2.10.6.2, §18.46.3.
 
@@ -17,7 +17,7 @@ pub struct Slot {
     sequence: u32,
     fingerprint: u64,
     reply: Reply,
-    /// Not every number up to this one was seen here: the session was taken up, and what came first
+    /// Not every number up to this one was seen here: the session was resumed, and what came first
     /// may have been a copy that was long on its way.
     is_behind: bool,
 }
@@ -49,11 +49,11 @@ impl Slot {
         Self { sequence: 0, fingerprint: 0, reply: Reply::Never, is_behind: false }
     }
 
-    /// A slot of a session that is taken up. `seen` is the number and fingerprint of the last
+    /// A slot of a session that is resumed. `seen` is the number and fingerprint of the last
     /// request that left something in the replicated state, if there is one: of requests that
     /// changed nothing no server knows but the one that answered them.
     #[must_use]
-    pub fn taken_up(seen: Option<(u32, u64)>) -> Self {
+    pub fn resumed(seen: Option<(u32, u64)>) -> Self {
         let (sequence, fingerprint) = seen.unwrap_or_default();
         Self { sequence, fingerprint, reply: Reply::Elsewhere { recorded: seen.is_some() }, is_behind: true }
     }
@@ -61,6 +61,10 @@ impl Slot {
     /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true
     /// retries.
     pub fn admit(&mut self, sequence: u32, fingerprint: u64) -> SlotVerdict {
+        assert!(
+            self.reply != Reply::Never || self.sequence == 0 && !self.is_behind,
+            "an unused slot is at zero"
+        );
         let step = sequence.wrapping_sub(self.sequence);
         if let Reply::Elsewhere { recorded } = self.reply {
             return self.admit_first(sequence, fingerprint, recorded.then_some(step));
@@ -95,11 +99,13 @@ impl Slot {
         }
     }
 
-    /// The first request since the session was taken up. `step` is how far it is ahead of the
+    /// The first request since the session was resumed. `step` is how far it is ahead of the
     /// recorded one.
     ///
     /// Spec: docs/protocol/sessions.md §3.
     fn admit_first(&mut self, sequence: u32, fingerprint: u64, step: Option<u32>) -> SlotVerdict {
+        assert!(self.is_behind, "another server may have seen later numbers");
+        assert!(step.is_some() || self.sequence == 0, "a slot without a record has no number");
         match step {
             Some(0) if fingerprint != self.fingerprint => {
                 return SlotVerdict::Reject(Nfsstat4::SeqFalseRetry);
@@ -119,6 +125,7 @@ impl Slot {
         if running {
             self.reply = reply.map_or(Reply::Uncached, Reply::Cached);
         }
+        assert!(self.sequence != sequence || !self.is_running(), "an answered request has ended");
         running
     }
 
@@ -152,6 +159,7 @@ pub fn fingerprint(principal: &[u8], op_count: u32, operations: &[u8]) -> u64 {
     let len = operations.len();
     let head = &operations[..len.min(FINGERPRINT_BYTES)];
     let tail = &operations[len - (len - head.len()).min(FINGERPRINT_BYTES)..];
+    assert!(head.len() + tail.len() <= len.min(2 * FINGERPRINT_BYTES), "no byte counts twice");
     let sizes = [(principal.len() as u64).to_be_bytes(), (len as u64).to_be_bytes()];
     let parts: [&[u8]; 6] = [&sizes[0], principal, &sizes[1], &op_count.to_be_bytes(), head, tail];
     // FNV-1a, 64 bits: no key is needed, as a client that forges a collision deceives itself only.

@@ -34,7 +34,7 @@ pub(super) fn measure() -> Result<Vec<Row>> {
     let file = std::env::temp_dir().join(format!("shoal-bench-codec-{}.json", std::process::id()));
     let mut cargo = Command::new("cargo");
     cargo.args(["bench", "--quiet", "--package", "layout", "--bench", "ec", "--", "--json"]).arg(&file);
-    let ran = process::run(cargo.current_dir(workspace()));
+    let ran = process::run_command(cargo.current_dir(workspace()));
     let text = ran.and_then(|()| std::fs::read_to_string(&file).context("the codec's bench wrote nothing"));
     let _ = std::fs::remove_file(&file);
     Ok(serde_json::from_str(&text?)?)

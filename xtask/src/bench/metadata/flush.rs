@@ -1,4 +1,4 @@
-//! What a durable write costs here whoever asks for it: 4 KiB and fdatasync, one after the other,
+//! What a durable write costs here by itself: 4 KiB and fdatasync, one after the other,
 //! in a file that is there already.
 
 use std::fs::File;

@@ -18,7 +18,7 @@ pub(super) fn kill(stage: &mut Stage) -> Result<()> {
     crash::rounds(stage, 1)
 }
 
-/// One data server's process is killed: whoever talks to it is refused.
+/// One data server's process is killed: clients that talk to it are refused.
 pub(super) fn data_server_stopped(stage: &mut Stage) -> Result<()> {
     stage.new_server_of(Kind::ShoalSplit, None)?;
     let outcome = with_one_gone(stage, STOPPED_SECONDS_MAX, |server, gone| match (server, gone) {

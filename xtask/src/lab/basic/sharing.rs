@@ -96,7 +96,7 @@ pub(super) fn close_to_open(stage: &mut Stage) -> Result<()> {
             ))?;
         }
     }
-    // The same name, made anew by each in turns.
+    // The same name, recreated by each in turns.
     for turn in 0..10 {
         let (writer, reader) = if turn % 2 == 0 { (&stage.a, &stage.b) } else { (&stage.b, &stage.a) };
         writer.run(&format!("echo {turn} >{dir}/.tmp && mv {dir}/.tmp {dir}/shared"))?;

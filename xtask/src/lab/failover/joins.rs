@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_fourth_has_a_copy_and_no_vote() {
         assert!(!is_beside(&[(1.0, 1.0), (1.0, 0.0), (1.0, 0.0)]), "it is not there");
-        assert!(!is_beside(&[(1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0)]), "nobody leads");
+        assert!(!is_beside(&[(1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0)]), "no node leads");
         assert!(!is_beside(&[(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]), "a vote has moved");
         assert!(is_beside(&[(1.0, 1.0), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0)]));
     }

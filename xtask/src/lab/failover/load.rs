@@ -1,5 +1,5 @@
 //! The programs that run while servers die: fio, git, the verifying writer, one that holds locks,
-//! one that tries to get them, and one that times small acts, anew in each round.
+//! one that tries to get them, and one that times small acts, started again in each round.
 
 use std::fmt;
 
@@ -125,9 +125,9 @@ impl Load {
         for name in STEADY {
             ended(a, name)?;
         }
-        let got = b.run(&b.op(&format!("obtain {DIR}/held"))?).context("locks that were let go")?;
+        let got = b.run(&b.op(&format!("obtain {DIR}/held"))?).context("locks that were released")?;
         println!(
-            "  a second client was refused {} locks, and got {} when they were let go",
+            "  a second client was refused {} locks, and got {} when they were released",
             refused.trim(),
             got.trim()
         );

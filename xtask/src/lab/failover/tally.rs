@@ -39,7 +39,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "reclaims {}, client ids made anew {} (by the clients' own count {}), RECLAIM_COMPLETE {}",
+            "reclaims {}, new client ids {} (by the clients' own count {}), RECLAIM_COMPLETE {}",
             self.reclaims, self.server_ids, self.client_ids, self.client_completes
         )
     }
@@ -79,7 +79,7 @@ impl Tally {
         Ok(())
     }
 
-    /// A server begins to count anew.
+    /// A server begins to count from zero.
     pub(super) fn forget(&mut self, number: usize) {
         self.seen.remove(&number);
     }
@@ -111,6 +111,6 @@ fn count(guest: &Guest, word: usize) -> Result<u64> {
 /// Prints what was reclaimed, of which there must be nothing.
 pub(super) fn nothing_was_reclaimed(reclaimed: &Counts) -> Result<()> {
     println!("  {reclaimed}");
-    ensure!(reclaimed.is_nothing(), "something was reclaimed or made anew: {reclaimed}");
+    ensure!(reclaimed.is_nothing(), "something was reclaimed or recreated: {reclaimed}");
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Gluster {
         bail!("GlusterFS: not {what} in {START_SECONDS_MAX} s\n{}", process::tail(&self.log(), 20))
     }
 
-    /// Kills one brick; numbers begin at 1. Nobody starts it again.
+    /// Kills one brick; numbers begin at 1. It is not started again.
     pub(super) fn kill_brick(&self, number: usize) -> Result<()> {
         let folder = self.brick(number).display().to_string();
         let serves = |pid: &u32| {
@@ -153,7 +153,7 @@ fn ask(words: &str) -> Result<String> {
     process::words(&format!("timeout 60 gluster --mode=script {words}"))
 }
 
-/// Its processes in this sandbox. They detach themselves, so they are nobody's children.
+/// Its processes in this sandbox. They detach themselves, so they are no children of this process.
 fn running() -> Vec<u32> {
     let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pid = |entry: std::fs::DirEntry| {

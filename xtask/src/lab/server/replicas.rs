@@ -1,7 +1,7 @@
 //! Three metadata servers and three data servers, each a process in a network namespace of its own,
 //! with a service address that follows the leader. A fourth metadata server may join them.
 //!
-//! INVARIANT: a node's only way to anybody is its link to the bridge.
+//! INVARIANT: a node's only way to any other is its link to the bridge.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -196,7 +196,7 @@ impl Replicas {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("nobody has the service address after {LEADER_SECONDS_MAX} s")
+        bail!("no node has the service address after {LEADER_SECONDS_MAX} s")
     }
 
     /// The counters of one metadata server.
@@ -255,7 +255,7 @@ impl Replicas {
     }
 
     pub(super) fn kill(&mut self) {
-        // All first, then the waiting: nobody is to see the others die.
+        // All first, then the waiting: none is to see the others die.
         for child in self.metadata.iter_mut().chain(&mut self.data).flatten() {
             let _ = child.kill();
         }

@@ -132,7 +132,7 @@ impl Shoal {
     }
 
     pub(super) fn kill(&mut self) {
-        // All first, then the waiting: nobody is to see the others die.
+        // All first, then the waiting: none is to see the others die.
         for child in self.children.iter_mut().flatten() {
             let _ = child.kill();
         }
@@ -212,7 +212,7 @@ pub(super) fn read_metrics(address: &str) -> Result<String> {
 /// What a metrics port says.
 ///
 /// # Errors
-/// If nobody answers there, or says that it cannot.
+/// If no server answers there, or it says that it cannot.
 pub(crate) fn read_metrics_at(target: SocketAddr) -> Result<String> {
     read_page_at(target, "/metrics")
 }

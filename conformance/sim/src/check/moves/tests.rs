@@ -131,6 +131,6 @@ fn what_may_have_happened_explains_much_but_not_all() {
     let begun = [made, unknown, see(4, (P, 0), found(7, true)), see(6, (Q, 0), found(7, true))];
     assert!(holds(&begun));
     assert!(!holds(&[&begun[..], &[see(8, (P, 0), found(7, true))]].concat()));
-    let put_off = (2, 3, MoveAct::Rename((P, 0), (Q, 0)), Some(MoveAnswer::PutOff));
-    assert!(!holds(&[begun[0].clone(), put_off, begun[3].clone()]), "DELAY, and yet it was done");
+    let delayed = (2, 3, MoveAct::Rename((P, 0), (Q, 0)), Some(MoveAnswer::PutOff));
+    assert!(!holds(&[begun[0].clone(), delayed, begun[3].clone()]), "DELAY, and yet it was done");
 }

@@ -83,7 +83,7 @@ impl Service for Callbacks {
     }
 }
 
-/// `initiate_file_draining`. A recall that overtakes the answer to a LAYOUTGET is put off.
+/// `initiate_file_draining`. A recall that overtakes the answer to a LAYOUTGET gets DELAY.
 fn recall(host: &Arc<Host>, iomode: Iomode, file: &RecallFile) -> Nfsstat4 {
     let Some(inode) = host.known(&file.filehandle) else { return Nfsstat4::NomatchingLayout };
     let mut layouts = inode.layouts.lock();
@@ -92,7 +92,7 @@ fn recall(host: &Arc<Host>, iomode: Iomode, file: &RecallFile) -> Nfsstat4 {
         return Nfsstat4::BadStateid;
     }
     if inode.getting.try_lock().is_err() || held.next().seqid < file.stateid.seqid {
-        host.count("recall put off");
+        host.count("recall delayed");
         return Nfsstat4::Delay;
     }
     if file.stateid.seqid <= held.seqid {

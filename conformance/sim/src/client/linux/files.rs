@@ -25,7 +25,7 @@ use crate::client::compound::{Operations, Reply};
 use crate::client::opens;
 
 const PAUSE_MS: u64 = 100;
-/// Times that a request is sent that is put off, or whose state is gone.
+/// Times that a request is sent that gets DELAY, or whose state is gone.
 const TRIES_MAX: u32 = 400;
 
 /// How O_TRUNC gets to the server.

@@ -99,7 +99,7 @@ async fn close(host: &Arc<Host>, (number, process): (usize, usize), log: u64, fi
 
 /// A process on the host that appends: it opens the log and syncs it, asks for its size, or lists
 /// the directory.
-pub(crate) async fn look(host: Arc<Host>, number: usize, mut chance: Chance, whistle: Whistle) {
+pub(crate) async fn poll_log(host: Arc<Host>, number: usize, mut chance: Chance, whistle: Whistle) {
     while !whistle.blown() {
         host.client.pause(LOOK_MS_MAX).await;
         let Some(log) = current(&host, number) else { continue };

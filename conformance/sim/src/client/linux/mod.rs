@@ -64,7 +64,8 @@ pub(crate) async fn boot(boot: Boot) {
         let task = logs::append(Arc::clone(&host), (number, process), board.clone(), chance, whistle.clone());
         tokio::spawn(task);
     }
-    tokio::spawn(logs::look(Arc::clone(&host), number, chance("look".to_owned()), whistle.clone()));
+    let looks = chance("look".to_owned());
+    tokio::spawn(logs::poll_log(Arc::clone(&host), number, looks, whistle.clone()));
     tokio::spawn(logs::read(Arc::clone(&host), number, board.clone(), whistle.clone()));
     for actor in (0..ACTORS.len()).filter(|actor| ACTORS[*actor].0 == number) {
         let chance = chance(format!("act {actor}"));

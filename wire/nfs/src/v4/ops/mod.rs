@@ -2,7 +2,7 @@
 //! (`ResOk`).
 //!
 //! A status that brings a body of its own (DENIED, LAYOUTTRYLATER, TOOSMALL) has it in the
-//! operation's file. Operations that nobody serves have no codec: a server stops the compound at
+//! operation's file. Operations that are never served have no codec: a server stops the compound at
 //! their number.
 //!
 //! Spec: RFC 8881 §18; RFC 7862 §15; RFC 8276 §8.4.

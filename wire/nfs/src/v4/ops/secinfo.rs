@@ -58,9 +58,9 @@ xdr_enum! {
     pub enum GssService, "rpc_gss_svc_t" {
         /// Who is speaking.
         None = 1,
-        /// And that nobody changed it.
+        /// And that it was not changed.
         Integrity = 2,
-        /// And that nobody read it.
+        /// And that it was not read.
         Privacy = 3,
     }
 }

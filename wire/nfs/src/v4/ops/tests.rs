@@ -128,7 +128,7 @@ fn decode_any_knows_what_has_no_codec() {
     assert_eq!(decode_any(60, &mut empty), Ok(None));
     assert_eq!(decode_any(2, &mut empty), Ok(None));
     assert!(decode_any(22, &mut empty).is_err());
-    // 73 numbers from 3 to 75, less the 19 that nobody serves.
+    // 73 numbers from 3 to 75, less the 19 that are never served.
     assert_eq!(AnyArgs::OPS.len(), 73 - 19);
 }
 

@@ -34,7 +34,7 @@ fn a_retry_of_what_was_not_kept() {
 
 /// Spec: RFC 8881 §2.10.6.2.
 #[test]
-fn a_retry_of_a_running_request_is_put_off() {
+fn a_retry_of_a_running_request_gets_delay() {
     let mut slot = Slot::new();
     slot.admit(1, 7);
     assert_eq!(slot.admit(1, 7), rejected(Nfsstat4::Delay));
@@ -69,12 +69,12 @@ fn another_request_under_an_old_number() {
 
 /// Spec: docs/protocol/sessions.md §3.
 #[test]
-fn the_first_request_after_a_taking_up() {
-    let fresh = || Slot::taken_up(None);
+fn the_first_request_after_resuming() {
+    let fresh = || Slot::resumed(None);
     for sequence in [0, 1, 77, u32::MAX] {
         assert_eq!(fresh().admit(sequence, 7), SlotVerdict::Execute, "nothing is known of this slot");
     }
-    let recorded = || Slot::taken_up(Some((5, 7)));
+    let recorded = || Slot::resumed(Some((5, 7)));
     assert_eq!(recorded().admit(5, 7), SlotVerdict::Again);
     assert_eq!(recorded().admit(5, 8), rejected(Nfsstat4::SeqFalseRetry));
     assert_eq!(recorded().admit(4, 7), rejected(Nfsstat4::SeqMisordered));
@@ -82,7 +82,7 @@ fn the_first_request_after_a_taking_up() {
         assert_eq!(recorded().admit(later, 7), SlotVerdict::Execute);
     }
     assert_eq!(recorded().admit(6 + SEQUENCE_AHEAD_MAX, 7), rejected(Nfsstat4::SeqMisordered));
-    let round = || Slot::taken_up(Some((u32::MAX, 7)));
+    let round = || Slot::resumed(Some((u32::MAX, 7)));
     assert_eq!(round().admit(0, 7), SlotVerdict::Execute);
     assert_eq!(round().admit(u32::MAX - 1, 7), rejected(Nfsstat4::SeqMisordered));
     // A request that is refused leaves the slot as it was; one that is executed makes it a slot
@@ -106,7 +106,7 @@ fn the_first_request_after_a_taking_up() {
 #[test]
 fn a_late_copy_does_not_hold_a_slot_back() {
     for (seen, next) in [(None, 6), (Some((5, 7)), 6), (Some((3, 7)), 9), (None, 5 + SEQUENCE_AHEAD_MAX)] {
-        let mut slot = Slot::taken_up(seen);
+        let mut slot = Slot::resumed(seen);
         assert!(!matches!(slot.admit(5, 7), SlotVerdict::Reject(_)));
         assert_eq!(slot.admit(next, 8), rejected(Nfsstat4::Delay), "when the copy has run");
         assert!(slot.complete(5, Some(REPLY)));

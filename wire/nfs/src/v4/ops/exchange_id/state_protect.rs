@@ -20,7 +20,7 @@ const SP4_SSV: u32 = 2;
 pub struct ProtectOps {
     /// Refused without the machine's credential.
     pub must_enforce: Bitmap,
-    /// Allowed with it, whoever made the state.
+    /// Allowed with it, whichever principal made the state.
     pub must_allow: Bitmap,
 }
 

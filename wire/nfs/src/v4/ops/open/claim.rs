@@ -14,7 +14,7 @@ xdr_enum! {
         None = 0,
         /// Others read at most.
         Read = 1,
-        /// Nobody else has the file open.
+        /// No other client has the file open.
         Write = 2,
         /// None, with a reason.
         NoneExt = 3,

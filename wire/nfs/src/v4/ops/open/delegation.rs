@@ -35,7 +35,7 @@ pub struct Ace {
     pub flag: u32,
     /// Kinds of access.
     pub access_mask: u32,
-    /// Whose access; empty is nobody's.
+    /// Whose access; empty: of no user.
     pub who: Bytes,
 }
 

@@ -36,7 +36,7 @@ pub const WANT_NO_DELEG: u32 = 0x0400;
 pub const WANT_CANCEL: u32 = 0x0500;
 /// Tell the client when there is room for a delegation.
 pub const WANT_SIGNAL_DELEG_WHEN_RESRC_AVAIL: u32 = 0x1_0000;
-/// Send the delegation when nobody else wants the file.
+/// Send the delegation when no other client wants the file.
 pub const WANT_PUSH_DELEG_WHEN_UNCONTENDED: u32 = 0x2_0000;
 /// The delegation may cover the times too (RFC 9754 §5).
 pub const WANT_DELEG_TIMESTAMPS: u32 = 0x10_0000;

@@ -15,7 +15,7 @@ fn keep_replies(sessions: &mut Sessions, session: SessionId, slots: u32, bytes: 
 }
 
 /// A flood of sessions, with or without replies that are kept, costs its own client its sessions,
-/// and nobody else slots or replies.
+/// and no other client slots or replies.
 #[test]
 fn a_client_beyond_its_share_loses_its_own_sessions() {
     let mut sessions = Sessions::new(LEASE_MS);
@@ -70,7 +70,7 @@ fn all_together_keep_within_memory() {
 
 /// A request whose session left the memory is judged by what the replicated state knows.
 #[test]
-fn a_session_that_left_is_taken_up_again() {
+fn a_session_that_left_is_resumed() {
     let mut sessions = Sessions::new(LEASE_MS);
     let mut args = create_args(CLIENT, 1);
     args.fore = attrs(1 << 20, SLOTS_MAX);

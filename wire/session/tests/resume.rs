@@ -76,7 +76,7 @@ fn slots_begin_where_the_state_says() {
     let again = admitted(send(&mut sessions, 2, 41, 5));
     assert!(again.again);
     assert_eq!(again.token.tenure, 4);
-    // Nobody knows here how far the slots of the backchannel are, and the client is told so.
+    // The server does not know how far the slots of the backchannel are, and tells the client so.
     let down = status_flags::CB_PATH_DOWN | status_flags::CB_PATH_DOWN_SESSION;
     assert_eq!(again.result.status_flags, down | status_flags::BACKCHANNEL_FAULT);
     assert_eq!(sessions.begin_callback(CLIENT), None);
@@ -120,7 +120,7 @@ fn a_request_of_an_older_tenure_completes_nothing() {
 }
 
 #[test]
-fn bounds_that_nobody_negotiates_are_refused() {
+fn bounds_that_are_never_negotiated_are_refused() {
     let mut sessions = Sessions::new(90_000);
     let bends: [fn(&mut SessionRecord); 4] = [
         |record| record.fore.requests_max = 0,
