@@ -46,7 +46,7 @@ impl Heard {
 /// If no metadata server answers, or one refuses: in words.
 pub(super) async fn rotate_handles(admin: &Admin) -> anyhow::Result<()> {
     let (control, clock, heard) = (control(admin)?, OsClock::new(), Heard::default());
-    let ask = async || control.rotate_handles(heard.replaces()).await.map(|told| heard.step(told));
+    let ask = async || control.rotate_handle_key(heard.replaces()).await.map(|told| heard.step(told));
     match waiting(&clock, || progress(heard.last.get()), follow(&clock, ask)).await {
         Ok(HandleKeyRotation { key, version, .. }) => {
             let words = format!("handle key {key} has taken the place of the one before");
