@@ -135,7 +135,7 @@ mod tests {
         for socket in [&own_first, &own_second] {
             guard_line::send_socket(&server, socket.as_fd()).unwrap();
         }
-        let guard = std::thread::spawn(move || run(&line, &[]));
+        let guard = std::thread::spawn(move || guard_addresses(&line, &[]));
         // Closed by the server, both ways: the client hears of it though the guard had a duplicate.
         own_first.shutdown(std::net::Shutdown::Both).unwrap();
         drop(own_first);
@@ -156,7 +156,7 @@ mod tests {
         let mut own = listener.accept().unwrap().0;
         guard_line::send_socket(&server, own.as_fd()).unwrap();
         guard_line::send_lease(&server, 10).unwrap();
-        let guard = std::thread::spawn(move || run(&line, &[]));
+        let guard = std::thread::spawn(move || guard_addresses(&line, &[]));
         if super::super::raw_packets::allowed().is_ok() {
             assert!(own.read(&mut [0; 8]).is_err(), "an end of the stream would be the client's word");
         }
