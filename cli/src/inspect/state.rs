@@ -225,7 +225,7 @@ mod tests {
         let other = *b"abcdefghijkl";
         assert_eq!(key_in_words(&key::client(258)), "state/client/258");
         assert_eq!(
-            key_in_words(&key::of(9, StateKind::Lock, 3, &other)),
+            key_in_words(&key::state_of(9, StateKind::Lock, 3, &other)),
             "state/of/9/lock/3/6162636465666768696a6b6c"
         );
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");

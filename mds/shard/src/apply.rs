@@ -8,25 +8,29 @@
 mod admin;
 mod client;
 mod data;
+mod extents;
 mod fencing;
 mod governor;
 mod handle_keys;
 mod layout;
 mod lock;
-pub mod lock_ranges;
 mod lock_table;
 mod names;
 mod once;
 mod open;
+mod open_table;
+mod own_shard;
 mod seal;
-pub(crate) mod session;
+mod session;
+mod session_table;
 mod staged;
 mod table;
 mod waiting;
 
 use mds_namespace::{FsError, Timestamp, Txn};
 
-use crate::command::{Command, Entry, Outcome, Refusal};
+use crate::command::{Command, Outcome, Refusal};
+use crate::entry::Entry;
 use once::Known;
 use staged::Staged;
 
@@ -122,12 +126,12 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::SetAttributes(asked) => names::set_attributes(txn, now, asked),
         Command::WriteInline(asked) => data::write_inline(txn, now, asked),
         Command::MoveToExtents(asked) => data::move_to_extents(txn, asked),
-        Command::Allocate(asked) => data::allocate(txn, asked, None),
+        Command::Allocate(asked) => extents::allocate(txn, asked, None),
         Command::Written(asked) => data::written(txn, now, asked),
         Command::WrittenAt(asked) => data::written_at(txn, now, asked),
         Command::Measured(asked) => data::measured(txn, now, asked),
         Command::WorkDone(asked) => data::work_done(txn, asked),
-        Command::Fence(asked) => data::fence(txn, asked),
+        Command::Fence(asked) => extents::fence(txn, asked),
         Command::RegisterDataServer(asked) => data::register(txn, asked, ""),
         Command::RegisterNamed(asked) => data::register(txn, &asked.server, &asked.name),
         Command::LayoutGet(asked) => layout::get(txn, asked),
@@ -141,7 +145,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::LayoutRecall(asked) => layout::recall(txn, asked),
         Command::Format(asked) => data::format(txn, now, asked),
         Command::LayoutPlace(asked) => layout::place(txn, asked, None),
-        Command::ChangeCopies(asked) => data::change_copies(txn, asked),
+        Command::ChangeCopies(asked) => extents::change_copies(txn, asked),
         Command::TakeGroup => seal::take_group(txn),
         Command::MakeGroup(asked) => seal::make_group(txn, asked),
         Command::UseImages(asked) => seal::use_images(txn, asked),

@@ -1,5 +1,4 @@
-//! The commands of the replicated state machine: the entries of the Raft log, and the outcomes of
-//! `apply`.
+//! The commands of the replicated state machine, and their outcomes.
 //!
 //! A command carries everything that is not in the store: time, random ids, the caller. `apply` is
 //! deterministic: the same log gives the same store on every replica. Commands are encoded with
@@ -13,43 +12,21 @@ pub mod layout;
 pub mod lock;
 pub mod namespace;
 pub mod open;
+mod outcome;
+mod refusal;
 pub mod seal;
 pub mod session;
 
+use ::layout::ec::Profile;
 use mds_namespace::Ino;
 use serde::{Deserialize, Serialize};
 
-/// Names the request that caused a command. The command's outcome is recorded with its effect, and
-/// a request that is resent to any server gets the recorded outcome (docs/protocol/sessions.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// Session id.
-    pub session: [u8; 16],
-    /// Slot within the session.
-    pub slot: u32,
-    /// Sequence id of the request on that slot.
-    pub sequence: u32,
-    /// Position of the operation within its compound.
-    pub operation: u32,
-    /// Fingerprint of the whole request: another request under the same sequence is no retry.
-    pub request: u64,
-    /// The proposer's tenure of the session.
-    pub tenure: u32,
-}
+use data::Placing;
+use governor::{AboutNames, Bound};
 
-/// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Wall-clock time at the proposer, nanoseconds since 1970.
-    pub now_unix_ns: u64,
-    /// The client request that caused the command, if there is one.
-    pub origin: Option<Origin>,
-    /// The proposer's word: the term in which it governs in the bits from 24 on, a count below; 0
-    /// in shard 0 (docs/protocol/shards.md §2).
-    pub governor: u64,
-    /// The command.
-    pub command: Command,
-}
+pub use crate::stateid::StateidValue;
+pub use outcome::Outcome;
+pub use refusal::Refusal;
 
 /// Everything that changes a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,167 +195,30 @@ pub enum Command {
     DropHandleKey(data::DropHandleKey),
 }
 
-/// The outcomes of `apply`. Each variant belongs to the command of the same name.
-///
-/// Outcomes are recorded (docs/formats/state.md): a variant is never removed or moved, a new one is
-/// added at the end, and fields change only with the version of
-/// [`SlotRecord`](crate::record::SlotRecord). The same holds for [`Refusal`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// Refused; changed nothing.
-    Refused(Refusal),
-    /// Done, without a result.
-    Done,
-    /// Answer to `ExchangeId` and `ExchangeIdAs`.
-    Client(client::ClientAnswer),
-    /// Answer to `ConfirmClient`.
-    Confirmed(client::Confirmed),
-    /// Answer to `RemoveClient`.
-    Removed(client::RemovedClient),
-    /// Answer to `Open`.
-    Opened(Box<open::Opened>),
-    /// Answer to `OpenDowngrade`, `Close`, `Lock`, `Unlock`: the new stateid.
-    Stateid(StateidValue),
-    /// Answer to `Create` and `Link`, `Remove`.
-    Entry(Box<namespace::EntryAnswer>),
-    /// Answer to `Rename`.
-    Renamed(namespace::Renamed),
-    /// Answer to `SetAttributes` and `SetMeasured`.
-    Attributes(Box<namespace::AttributesAnswer>),
-    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`, `SettleSize`:
-    /// the inode afterwards.
-    Inode(Box<mds_namespace::Inode>),
-    /// Answer to `Allocate` (under a code as well) and `Fence`.
-    Extent(mds_namespace::ExtentRecord),
-    /// Answer to `ChangeCopies`, `AdoptExtents` and `HandOver`: for each change the extent's record
-    /// afterwards, if it has one.
-    Copies(Vec<Option<mds_namespace::ExtentRecord>>),
-    /// Answer to `RegisterDataServer`: the id of this uuid, always the same.
-    DataServer(u32),
-    /// Answer to `RemoveDataServer`.
-    Removal(admin::Removal),
-    /// Answer to `TakeGroup`: the number, which is unique.
-    Group(u64),
-    /// Answer to `LayoutGet`, `LayoutPlace` (under a code as well), `LayoutWrite` and
-    /// `LayoutThrough`.
-    Layout(layout::LayoutAnswer),
-    /// Answer to `LayoutReturn` and `LayoutGiveBack`: the stateid if any of the layout stays.
-    LayoutReturned(Option<StateidValue>),
-    /// Answer to `LayoutRecall`: the clients to call, with their stateids.
-    Recalls(Vec<layout::Recall>),
-    /// Answer to `CreateSession`.
-    SessionCreated(Box<session::SessionCreated>),
-    /// Answer to `TakeUpSession`.
-    SessionTakenUp(Box<session::SessionTakenUp>),
-    /// Answer to `ReserveInodes`: the first number.
-    Reserved(Ino),
-    /// Answer to `SetExports`, `ReplaceExports` and `ReplaceExportsWhole`.
-    Exports(admin::ExportsSet),
-    /// Answer to `FenceExports`.
-    Fenced(admin::FencedExports),
-    /// Answer to `ExchangeIdFrom`.
-    ClientMade(client::ClientMade),
-    /// Answer to `AddHandleKey`, `UseHandleKey` and `DropHandleKey`: the version of the good keys
-    /// afterwards.
-    HandleKeys(u64),
+impl Placing {
+    /// The command, for an export with this code; `None` if it has none of its own.
+    #[must_use]
+    pub fn under(self, code: Option<Profile>) -> Command {
+        match (code, self) {
+            (Some(code), what) => Command::UnderCode(data::UnderCode { code, what }),
+            (None, Self::Allocate(asked)) => Command::Allocate(asked),
+            (None, Self::Layout(asked)) => Command::LayoutPlace(asked),
+        }
+    }
 }
 
-/// The value of a stateid: sequence and identity (RFC 8881 §8.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateidValue {
-    /// Grows with each change of the state it names; never zero on the wire from us.
-    pub seqid: u32,
-    /// Names the state.
-    pub other: [u8; 12],
-}
-
-/// Why a command was refused. The front maps each to one NFS status (`mds/server/src/status.rs`).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The namespace refused it.
-    #[error("{0}")]
-    Namespace(mds_namespace::FsError),
-    /// The client id is unknown (STALE_CLIENTID).
-    #[error("unknown client id")]
-    StaleClient,
-    /// The client still has state or sessions (CLIENTID_BUSY).
-    #[error("client still holds state")]
-    ClientBusy,
-    /// Another principal holds this owner (CLID_INUSE).
-    #[error("client owner is in use by another principal")]
-    ClientInUse,
-    /// An update of a client that does not exist, or whose verifier differs (NOENT / NOT_SAME /
-    /// PERM).
-    #[error("client to update was not found")]
-    NoSuchClient,
-    /// The verifier of an update differs (NOT_SAME).
-    #[error("client verifier is not the same")]
-    NotSame,
-    /// CREATE_SESSION's sequence is neither the last nor the next (SEQ_MISORDERED).
-    #[error("create-session sequence out of order")]
-    Misordered,
-    /// RECLAIM_COMPLETE came twice (COMPLETE_ALREADY).
-    #[error("reclaim was already complete")]
-    CompleteAlready,
-    /// A share reservation of another open conflicts (SHARE_DENIED).
-    #[error("share reservation conflicts")]
-    ShareDenied,
-    /// The stateid names nothing (BAD_STATEID).
-    #[error("stateid names no state")]
-    BadStateid,
-    /// The stateid's sequence is behind (OLD_STATEID).
-    #[error("stateid is old")]
-    OldStateid,
-    /// The open does not allow this (OPENMODE).
-    #[error("open mode does not allow it")]
-    OpenMode,
-    /// Locks are held under the state to be freed (LOCKS_HELD).
-    #[error("locks are held")]
-    LocksHeld,
-    /// Another owner's lock conflicts (DENIED).
-    #[error("lock is held by another owner")]
-    LockDenied(lock::Conflict),
-    /// A byte range that is empty or wraps (INVAL).
-    #[error("bad byte range")]
-    BadRange,
-    /// A share mode of zero, or a downgrade that is no subset (INVAL).
-    #[error("bad share mode")]
-    BadShare,
-    /// Reclaim of state that the client does not hold: there is no grace period.
-    #[error("nothing to reclaim")]
-    NoGrace,
-    /// A truncation or fence of the extent is still being carried out (DELAY / LAYOUTTRYLATER).
-    #[error("extent is being changed")]
-    Busy,
-    /// A layout recall is under way (RECALLCONFLICT).
-    #[error("layout is being recalled")]
-    Recalled,
-    /// The content is not where the proposer expected it: it must look it up again and retry.
-    #[error("content moved")]
-    ContentMoved,
-    /// The named extent has no record.
-    #[error("no such extent")]
-    NoSuchExtent,
-    /// A per-client or per-file table is full (RESOURCE / DELAY).
-    #[error("a table is full")]
-    TableFull,
-    /// The session of the request is unknown (BADSESSION).
-    #[error("session of the request is unknown")]
-    UnknownSession,
-    /// The client has moved on, or another server has the session: the proposer is too late.
-    #[error("request is superseded")]
-    Superseded,
-    /// Another request was carried out under this sequence (SEQ_FALSE_RETRY).
-    #[error("another request had this sequence")]
-    FalseRetry,
-    /// A session with bounds that no server negotiates (INVAL).
-    #[error("bad session")]
-    BadSession,
-    /// The session that the command names is unknown (BADSESSION).
-    #[error("no such session")]
-    NoSuchSession,
-    /// A name leads to another inode than when the command was planned: its proposer must look it
-    /// up again and retry.
-    #[error("names moved")]
-    NamesMoved,
+impl Bound {
+    /// Binds a command about names to these inodes; returns any other command unchanged.
+    #[must_use]
+    pub fn to(inodes: Vec<Ino>, command: Command) -> Command {
+        let what = match command {
+            Command::Open(asked) => AboutNames::Open(asked),
+            Command::Create(asked) => AboutNames::Create(asked),
+            Command::Link(asked) => AboutNames::Link(asked),
+            Command::Remove(asked) => AboutNames::Remove(asked),
+            Command::Rename(asked) => AboutNames::Rename(asked),
+            other => return other,
+        };
+        Command::Bound(Self { inodes, what })
+    }
 }

@@ -7,7 +7,9 @@ use mds_namespace::{Ino, keys};
 
 use crate::command::client::Address;
 use crate::command::governor::IntentId;
-use crate::record::StateKind;
+use crate::stateid::StateKind;
+
+pub use crate::stateid::OTHER_BYTES;
 
 /// All keys of this crate begin with this prefix.
 pub const PREFIX: &[u8] = b"state/";
@@ -64,9 +66,6 @@ pub const SERVERS: &[u8] = b"state/server/";
 
 /// All data servers that are drained.
 pub const DRAINING: &[u8] = b"state/draining/";
-
-/// Bytes of a stateid's identity.
-pub const OTHER_BYTES: usize = 12;
 
 fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(word.len() + fields.iter().map(|field| field.len()).sum::<usize>());
@@ -199,13 +198,13 @@ pub fn of_kind(client: u64, kind: StateKind) -> Vec<u8> {
 
 /// One state of a client.
 #[must_use]
-pub fn of(client: u64, kind: StateKind, ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+pub fn state_of(client: u64, kind: StateKind, ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
     join(b"state/of/", &[&client.to_be_bytes(), &[kind.number()], &ino.to_be_bytes(), other])
 }
 
-/// Parses a key made by [`of`].
+/// Parses a key made by [`state_of`].
 #[must_use]
-pub fn parse_of(key: &[u8]) -> Option<(u64, StateKind, Ino, [u8; OTHER_BYTES])> {
+pub fn parse_state_of(key: &[u8]) -> Option<(u64, StateKind, Ino, [u8; OTHER_BYTES])> {
     let fields = key.strip_prefix(b"state/of/")?;
     let (client, rest) = fields.split_first_chunk::<8>()?;
     let (kind, rest) = rest.split_first()?;

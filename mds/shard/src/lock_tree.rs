@@ -15,11 +15,11 @@ use std::ops::ControlFlow;
 
 use mds_namespace::{Ino, StoreError, View};
 
-use crate::apply::lock_ranges::{self, HeldRange, Span};
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
+use crate::lock_ranges::{self, HeldRange, Span};
 use crate::record::{FileLocks, LockRecord, Ranges};
-use crate::state;
+use crate::values::{list, read};
 
 /// Entries by their first bytes.
 pub(crate) const BY_FIRST: u8 = 0;
@@ -51,7 +51,7 @@ pub(crate) fn conflicts(
     own: Option<[u8; OTHER_BYTES]>,
     found: Found<'_>,
 ) -> Result<(), Refusal> {
-    let Some(locks) = state::read::<FileLocks>(view, &key::file_locks(ino))? else {
+    let Some(locks) = read::<FileLocks>(view, &key::file_locks(ino))? else {
         return conflicts_within(view, ino, span, exclusive, own, found);
     };
     let mut of_others = |other, range| {
@@ -78,7 +78,7 @@ fn conflicts_within(
     own: Option<[u8; OTHER_BYTES]>,
     found: Found<'_>,
 ) -> Result<(), Refusal> {
-    for lock in state::list::<LockRecord>(view, &key::locks(ino))? {
+    for lock in list::<LockRecord>(view, &key::locks(ino))? {
         let Ranges::Within(ranges) = &lock.ranges else { return Err(corrupt("lock without a sum").into()) };
         let in_the_way = lock_ranges::conflict(ranges, span, exclusive).filter(|_| Some(lock.other) != own);
         if in_the_way.is_some_and(|range| found(lock.other, range).is_break()) {

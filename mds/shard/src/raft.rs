@@ -29,7 +29,6 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime};
 use openraft::vote::RaftLeaderId;
 
-pub use entry::EntryError;
 pub(crate) use entry::{Answer, EncodedEntry};
 
 /// A node's name in a shard: see [`identity`].

@@ -11,16 +11,15 @@ mod handle_keys;
 mod lock;
 mod session;
 mod tally;
+mod value;
 
 use layout::state::LayoutRecord;
 use mds_namespace::{FsError, Ino};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire_session::server::client_id::ClientRecord;
 
-use crate::command::StateidValue;
 use crate::command::open::Share;
-use crate::key::OTHER_BYTES;
+use crate::stateid::{OTHER_BYTES, StateidValue};
 
 pub use client::{ClientCounts, Waiting};
 pub use exports::{ExportList, is_before_secure};
@@ -30,53 +29,11 @@ pub use handle_keys::{HANDLE_KEY_BYTES, HandleKeys, LaterKey, Rotation};
 pub use lock::{FileLocks, LockRecord, Ranges};
 pub use session::{Recorded, SlotRecord, StoredSession};
 pub use tally::Tally;
+pub use value::{VALUE_VERSION, Value};
 
-/// Version of every value below.
-pub const VALUE_VERSION: u8 = 1;
+pub use crate::stateid::{StateKind, other};
 
-/// The kinds of state that a stateid names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum StateKind {
-    /// An open file.
-    Open,
-    /// Byte-range locks of one lock-owner on one file.
-    Lock,
-    /// Layouts of one client on one file.
-    Layout,
-}
-
-impl StateKind {
-    /// The number in keys and stateids.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Open => 1,
-            Self::Lock => 2,
-            Self::Layout => 3,
-        }
-    }
-
-    /// The kind with this number.
-    #[must_use]
-    pub const fn of_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Open),
-            2 => Some(Self::Lock),
-            3 => Some(Self::Layout),
-            _ => None,
-        }
-    }
-}
-
-/// Makes a stateid's identity.
-#[must_use]
-pub fn other(kind: StateKind, shard: u16, counter: u64) -> [u8; OTHER_BYTES] {
-    let mut bytes = [0; OTHER_BYTES];
-    bytes[0] = kind.number();
-    bytes[2..4].copy_from_slice(&shard.to_be_bytes());
-    bytes[4..].copy_from_slice(&counter.to_be_bytes());
-    bytes
-}
+use value::{bad_value, bad_version, read_postcard, write_postcard};
 
 /// A durable position in a data server's journal. Later positions are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -211,56 +168,6 @@ struct DataServerUnnamed {
     zone: String,
     rack: String,
     host: String,
-}
-
-/// A value that the store keeps.
-pub trait Value: Sized {
-    /// The version byte.
-    const VERSION: u8 = VALUE_VERSION;
-
-    /// Appends the bytes behind the version byte.
-    fn write(&self, bytes: Vec<u8>) -> Vec<u8>;
-
-    /// Reads what [`write`](Self::write) wrote; `None` if it is something else.
-    fn read(bytes: &[u8]) -> Option<Self>;
-
-    /// The value's bytes in the store.
-    fn encode(&self) -> Vec<u8> {
-        self.write(vec![Self::VERSION])
-    }
-
-    /// Reads a value from the store.
-    ///
-    /// # Errors
-    /// [`FsError::Store`] if the version is unknown or the bytes are not such a value.
-    fn decode(bytes: &[u8]) -> Result<Self, FsError> {
-        match bytes.split_first() {
-            Some((&version, rest)) if version == Self::VERSION => {
-                Self::read(rest).ok_or_else(bad_value::<Self>)
-            }
-            version => Err(bad_version::<Self>(version.map(|(first, _)| *first))),
-        }
-    }
-}
-
-fn bad_value<T>() -> FsError {
-    FsError::Store(format!("bad {} value", std::any::type_name::<T>()))
-}
-
-fn bad_version<T>(version: Option<u8>) -> FsError {
-    FsError::Store(format!("{} value of version {version:?}", std::any::type_name::<T>()))
-}
-
-fn write_postcard<T: Serialize>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
-    postcard::to_extend(value, bytes)
-        .expect("a vector takes every byte and our records have no unsized parts")
-}
-
-fn read_postcard<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Some(value),
-        Ok(_) | Err(_) => None,
-    }
 }
 
 macro_rules! postcard_values {

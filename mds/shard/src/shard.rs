@@ -19,7 +19,8 @@ use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::Semaphore;
 use wire_nfs::control::{ClusterKey, Keyring};
 
-use crate::command::{Command, Entry, Origin, Outcome};
+use crate::command::{Command, Outcome};
+use crate::entry::{Entry, Origin};
 use crate::host::Host;
 use crate::limits::{
     APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ENTRY_BYTES_MAX,

@@ -9,42 +9,31 @@
 use std::ops::ControlFlow;
 
 use layout::state::LayoutRecord;
-use mds_namespace::{FsError, Ino, StoreError, View, store, superblock};
+use mds_namespace::{Ino, StoreError, View, store, superblock};
 
-use crate::apply::lock_ranges::Span;
 use crate::command::lock::Conflict;
+use crate::command::open::Share;
+use crate::command::session::SlotMark;
 use crate::command::{Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
+use crate::lock_ranges::Span;
 use crate::lock_tree;
-use crate::record::{ExportList, HandleKeys, LockRecord, OpenRecord, StateKind, Value};
-use crate::view::IoRight;
+use crate::record::{ExportList, HandleKeys, LockRecord, OpenRecord, SlotRecord, StateKind, Value};
+use crate::values::{list, read};
+
+/// The access that a stateid of READ, WRITE or SETATTR gives its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoRight {
+    /// The access of its open.
+    pub share: Share,
+    /// The open's identity.
+    pub open: [u8; OTHER_BYTES],
+}
 
 /// Access bit of a share mode: read.
 pub(crate) const READ: u32 = 1;
 /// Access bit of a share mode: write.
 pub(crate) const WRITE: u32 = 2;
-
-impl From<FsError> for Refusal {
-    fn from(error: FsError) -> Self {
-        match error {
-            // The front gets one variant for each case, from any module.
-            FsError::ContentMoved => Self::ContentMoved,
-            FsError::NoSuchExtent => Self::NoSuchExtent,
-            FsError::Busy => Self::Busy,
-            error => Self::Namespace(error),
-        }
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Namespace(error.into())
-    }
-}
-
-pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, Refusal> {
-    Ok(view.get(key)?.map(|bytes| T::decode(&bytes)).transpose()?)
-}
 
 /// The cluster's number of shards. A file system of a version that did not store it has one.
 pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
@@ -77,11 +66,6 @@ pub(crate) fn draining(view: &dyn View) -> Result<Vec<u32>, Refusal> {
     })
 }
 
-/// All values whose keys begin with `prefix`.
-pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, Refusal> {
-    Ok(store::list(view, prefix, &key::after(prefix), usize::MAX, |_, bytes| T::decode(bytes))?)
-}
-
 /// State of one kind of a client, at most `limit` items.
 pub(crate) fn of_kind(
     view: &dyn View,
@@ -95,7 +79,7 @@ pub(crate) fn of_kind(
         if limit <= found.len() {
             return ControlFlow::Break(());
         }
-        found.extend(key::parse_of(key).map(|(_, _, ino, other)| (ino, other)));
+        found.extend(key::parse_state_of(key).map(|(_, _, ino, other)| (ino, other)));
         ControlFlow::Continue(())
     })?;
     Ok(found)
@@ -217,4 +201,14 @@ pub(crate) fn lock_conflict(
     let lock: LockRecord = read(view, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
     let LockRecord { client, owner, .. } = lock;
     Ok(Some(Conflict { range: held.range(), exclusive: held.exclusive, client, owner }))
+}
+
+/// Slots of a session that have a record.
+pub(crate) fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
+    let from = key::slots(session);
+    Ok(mds_namespace::store::list(view, &from, &key::after(&from), usize::MAX, |key, bytes| {
+        let SlotRecord { sequence, request, .. } = SlotRecord::decode(bytes)?;
+        let (_, slot) = key::parse_slot(key).ok_or(mds_namespace::StoreError::Corrupt("key of a slot"))?;
+        Ok::<_, mds_namespace::FsError>(SlotMark { slot, sequence, request })
+    })?)
 }

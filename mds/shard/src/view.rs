@@ -13,34 +13,25 @@ use layout::state::LayoutRecord;
 use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
-use crate::apply::lock_ranges::{self, HeldRange};
-use crate::apply::session::marks;
+use crate::lock_ranges::{self, HeldRange};
 use crate::command::governor::IntentId;
 use crate::command::lock::{Conflict, Range};
-use crate::command::open::Share;
 use crate::command::session::SlotMark;
-use crate::command::{Origin, Outcome, Refusal, StateidValue};
+use crate::command::{Outcome, Refusal, StateidValue};
+use crate::entry::Origin;
 use crate::key::{self, OTHER_BYTES};
-use crate::raft::machine::Applied;
 use crate::record::{
     ClientCounts, DataServer, ExportList, Fencing, Handed, HandleKeys, Intent, LockRecord, OpenRecord,
     OwnerClients, Shares, SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession,
     Tally, Value, is_before_secure,
 };
+use crate::state::IoRight;
+use crate::values::{list, read};
 use crate::{lock_tree, state};
 
 /// A consistent read snapshot of a shard.
 pub struct StateView {
     view: Box<dyn View + Send>,
-}
-
-/// The access that a stateid of READ, WRITE or SETATTR gives its holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IoRight {
-    /// The access of its open.
-    pub share: Share,
-    /// The open's identity.
-    pub open: [u8; OTHER_BYTES],
 }
 
 impl StateView {
@@ -135,7 +126,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn fencing(&self) -> Result<Fencing, Refusal> {
-        Ok(state::read(self.namespace(), key::FENCING)?.unwrap_or_default())
+        Ok(read(self.namespace(), key::FENCING)?.unwrap_or_default())
     }
 
     /// The exports through which data-server handles of a file were given out; `None` if none was,
@@ -144,7 +135,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn handed(&self, ino: Ino) -> Result<Option<Handed>, Refusal> {
-        state::read(self.namespace(), &key::handed(ino))
+        read(self.namespace(), &key::handed(ino))
     }
 
     /// Files with layouts, starting at `from`, each once for each of its layouts, at most `limit`.
@@ -172,7 +163,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn client(&self, client: u64) -> Result<Option<StoredClient>, Refusal> {
-        state::read(self.namespace(), &key::client(client))
+        read(self.namespace(), &key::client(client))
     }
 
     /// All clients, for the lease table after a restart.
@@ -180,7 +171,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn clients(&self) -> Result<Vec<StoredClient>, Refusal> {
-        state::list(self.namespace(), key::CLIENTS)
+        list(self.namespace(), key::CLIENTS)
     }
 
     /// The client ids of a client owner.
@@ -188,16 +179,15 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn clients_of_owner(&self, owner: &[u8]) -> Result<OwnerClients, Refusal> {
-        Ok(state::read(self.namespace(), &key::owner(owner))?.unwrap_or_default())
+        Ok(read(self.namespace(), &key::owner(owner))?.unwrap_or_default())
     }
 
-    /// A session. After [`Shard::read_barrier`](crate::Shard::read_barrier) `None` means that there
-    /// is no such session.
+    /// A session. After a read barrier `None` means that there is no such session.
     ///
     /// # Errors
     /// The store's.
     pub fn session(&self, id: &[u8; 16]) -> Result<Option<StoredSession>, Refusal> {
-        state::read(self.namespace(), &key::session(id))
+        read(self.namespace(), &key::session(id))
     }
 
     /// The number of sessions of all clients; 0 in a store of an earlier version without new
@@ -206,7 +196,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn session_count(&self) -> Result<u32, Refusal> {
-        let counts: Option<ClientCounts> = state::read(self.namespace(), key::CLIENT_COUNTS)?;
+        let counts: Option<ClientCounts> = read(self.namespace(), key::CLIENT_COUNTS)?;
         Ok(counts.map_or(0, |counts| counts.sessions))
     }
 
@@ -232,7 +222,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn slots(&self, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
-        marks(self.namespace(), session)
+        state::marks(self.namespace(), session)
     }
 
     /// Clients that have anything in this shard: state, or outcomes of their requests.
@@ -270,14 +260,6 @@ impl StateView {
             found.insert(one);
         }
         Ok(found)
-    }
-
-    /// Time of the last entry, nanoseconds since 1970.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn clock_unix_ns(&self) -> Result<u64, Refusal> {
-        Ok(Applied::load(self.namespace())?.clock_unix_ns)
     }
 
     /// How much state a client has.
@@ -318,7 +300,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn stateid(&self, other: &[u8; OTHER_BYTES]) -> Result<Option<StateidTarget>, Refusal> {
-        state::read(self.namespace(), &key::stateid(other))
+        read(self.namespace(), &key::stateid(other))
     }
 
     /// TEST_STATEID for one stateid: its kind, if it is good.
@@ -348,7 +330,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn opens_of(&self, ino: Ino) -> Result<Vec<OpenRecord>, Refusal> {
-        state::list(self.namespace(), &key::opens(ino))
+        list(self.namespace(), &key::opens(ino))
     }
 
     /// The sum of a file's opens.
@@ -356,7 +338,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn shares_of(&self, ino: Ino) -> Result<Shares, Refusal> {
-        Ok(state::read(self.namespace(), &key::shares(ino))?.unwrap_or_default())
+        Ok(read(self.namespace(), &key::shares(ino))?.unwrap_or_default())
     }
 
     /// Whether the open or lock behind a stateid allows reading or writing.
@@ -398,7 +380,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn locks_of(&self, ino: Ino) -> Result<Vec<LockRecord>, Refusal> {
-        state::list(self.namespace(), &key::locks(ino))
+        list(self.namespace(), &key::locks(ino))
     }
 
     /// The locked ranges of a lock stateid of a file, in order.
@@ -460,7 +442,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn layout(&self, ino: Ino, client: u64) -> Result<Option<LayoutRecord>, Refusal> {
-        state::read(self.namespace(), &key::layout(ino, client))
+        read(self.namespace(), &key::layout(ino, client))
     }
 
     /// All data servers.
@@ -468,7 +450,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn data_servers(&self) -> Result<Vec<DataServer>, Refusal> {
-        state::list(self.namespace(), key::SERVERS)
+        list(self.namespace(), key::SERVERS)
     }
 
     /// The data servers that are drained, by number.
@@ -484,7 +466,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn data_server(&self, id: u32) -> Result<Option<DataServer>, Refusal> {
-        state::read(self.namespace(), &key::server(id))
+        read(self.namespace(), &key::server(id))
     }
 
     /// The recorded journal position of the data server with this store, if there is one.
@@ -492,7 +474,7 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn store_mark(&self, uuid: &[u8; 16]) -> Result<Option<StoreMark>, Refusal> {
-        state::read(self.namespace(), &key::mark(uuid))
+        read(self.namespace(), &key::mark(uuid))
     }
 
     /// The oldest work items for data servers, at most `limit`.

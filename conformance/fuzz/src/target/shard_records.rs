@@ -73,8 +73,8 @@ fn check_entry(bytes: &[u8]) -> bool {
 }
 
 fn check_key(bytes: &[u8]) -> bool {
-    let of = key::parse_of(bytes).inspect(|(client, kind, ino, other)| {
-        assert_eq!(key::of(*client, *kind, *ino, other), bytes);
+    let of = key::parse_state_of(bytes).inspect(|(client, kind, ino, other)| {
+        assert_eq!(key::state_of(*client, *kind, *ino, other), bytes);
     });
     let layout = key::parse_layout(bytes).inspect(|(ino, client)| {
         assert_eq!(key::layout(*ino, *client), bytes);
@@ -151,7 +151,7 @@ fn later_seeds(other: [u8; 12]) -> Vec<Vec<u8>> {
     ];
     let outcomes = (0..).zip(outcomes).map(|(operation, outcome)| Recorded { operation, outcome }).collect();
     seeds.push([&[13][..], &SlotRecord { sequence: 9, request: 300, outcomes }.encode()].concat());
-    seeds.push([&[11][..], &key::of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
+    seeds.push([&[11][..], &key::state_of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
     seeds.push([&[14][..], &Governor { term: 7 }.encode()].concat());
     let writes = vec![Write { key: b"i1234567".to_vec(), value: Some(vec![1, 2]) }];
     seeds.push([&[15][..], &Intent { parts: vec![Part { shard: 3, writes }] }.encode()].concat());

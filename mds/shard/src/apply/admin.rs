@@ -6,8 +6,8 @@ use mds_namespace::op::hand_over;
 use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
-use super::data::{all_known, told};
-use super::{governor, table};
+use super::extents::{all_known, told};
+use super::{own_shard, table};
 use crate::command::admin::{
     DrainDataServer, ExportsSet, FixShards, HandOver, Removal, RemoveDataServer, WaitNoLonger,
 };
@@ -16,13 +16,13 @@ use crate::export::{self, Export};
 use crate::key;
 use crate::limits::{COPY_CHANGES_MAX, WORK_STRUCK_MAX};
 use crate::record::DataServer;
-use crate::state;
+use crate::{state, values};
 
 pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outcome, Refusal> {
     let id = asked.server;
-    let gone: Option<DataServer> = state::read(txn, &key::server(id.0))?;
+    let gone: Option<DataServer> = values::read(txn, &key::server(id.0))?;
     // Only shard 0 knows data servers; the other shards remove what they have of it first.
-    if gone.is_none() && governor::is_first(txn)? {
+    if gone.is_none() && own_shard::is_first(txn)? {
         return Err(FsError::NotFound.into());
     }
     let holds = held(txn, id)?;
@@ -49,7 +49,7 @@ pub(super) fn drain(txn: &mut dyn Txn, asked: &DrainDataServer) -> Result<Outcom
         return Ok(Outcome::Done);
     }
     let draining = state::draining(txn)?;
-    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    let servers: Vec<DataServer> = values::list(txn, key::SERVERS)?;
     if !servers.iter().any(|one| one.id != id.0 && !draining.contains(&one.id)) {
         return Err(FsError::NotPermitted.into());
     }
@@ -89,7 +89,7 @@ pub(super) fn fix_shards(txn: &mut dyn Txn, asked: FixShards) -> Result<Outcome,
 }
 
 pub(super) fn set_exports(txn: &mut dyn Txn, replaces: u64, exports: &[Export]) -> Result<Outcome, Refusal> {
-    if !governor::is_first(txn)? || export::check(exports.iter()).is_err() {
+    if !own_shard::is_first(txn)? || export::check(exports.iter()).is_err() {
         return Err(FsError::Invalid.into());
     }
     let before = state::exports(txn)?;

@@ -11,7 +11,7 @@ use wire_session::server::client_id::{
     decide_exchange,
 };
 
-use super::{layout, lock_table, open, session, table, waiting};
+use super::{layout, lock_table, open, session_table, table, waiting};
 use crate::command::client::{
     Address, ClientAnswer, ClientMade, ConfirmClient, Confirmed, ExchangeId, ExchangeIdAs, ExchangeIdFrom,
     ReclaimComplete, RemoveClient, RemovedClient,
@@ -19,7 +19,7 @@ use crate::command::client::{
 use crate::command::{Outcome, Refusal};
 use crate::key;
 use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient};
-use crate::state;
+use crate::{state, values};
 
 impl From<ExchangeError> for Refusal {
     fn from(error: ExchangeError) -> Self {
@@ -42,7 +42,7 @@ impl From<ConfirmError> for Refusal {
 }
 
 fn stored(view: &dyn View, client: u64) -> Result<Option<StoredClient>, Refusal> {
-    state::read(view, &key::client(client))
+    values::read(view, &key::client(client))
 }
 
 fn record_of(view: &dyn View, client: Option<u64>) -> Result<Option<ClientRecord>, Refusal> {
@@ -99,7 +99,7 @@ pub(super) fn exchange_id(
     address: Option<Address>,
 ) -> Result<ClientMade, Refusal> {
     table::check_owner(&asked.owner)?;
-    let mut of_owner: OwnerClients = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
+    let mut of_owner: OwnerClients = values::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
     let confirmed = record_of(txn, of_owner.confirmed)?;
     let unconfirmed = record_of(txn, of_owner.unconfirmed)?;
     let holds_state = match of_owner.confirmed {
@@ -154,7 +154,7 @@ pub(super) fn exchange_id(
                 table::put(txn, key::COUNTERS, &counters)?;
             }
             // Removing a client has changed the owner's entry.
-            of_owner = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
+            of_owner = values::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
             of_owner.unconfirmed = Some(record.client);
             put_owner(txn, &asked.owner, &of_owner)?;
             let answer = ClientAnswer {
@@ -191,7 +191,7 @@ pub(super) fn confirm_client(
     let mut dropped = Vec::new();
     if !before.record.confirmed {
         waiting::strike(txn, client)?;
-        let of_owner: OwnerClients = state::read(txn, &key::owner(&record.owner))?.unwrap_or_default();
+        let of_owner: OwnerClients = values::read(txn, &key::owner(&record.owner))?.unwrap_or_default();
         // RFC 8881 §18.36.4: the client's previous incarnation, and all it held, is removed now.
         if let Some(older) = of_owner.confirmed {
             dropped.push(remove_client(txn, older)?);
@@ -225,7 +225,7 @@ pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveClient) -> Result<Outcome,
 pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
     let mut removed = RemovedClient { client, wrote: Vec::new() };
     for (ino, _) in state::of_kind(txn, client, StateKind::Layout, usize::MAX)? {
-        let held = state::read(txn, &key::layout(ino, client))?.ok_or(Refusal::BadStateid)?;
+        let held = values::read(txn, &key::layout(ino, client))?.ok_or(Refusal::BadStateid)?;
         if layout::revoke(txn, ino, client, &held)? {
             removed.wrote.push(ino);
         }
@@ -235,7 +235,7 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
         lock_table::drop_lock(txn, ino, &other)?;
     }
     for (ino, other) in state::of_kind(txn, client, StateKind::Open, usize::MAX)? {
-        let held: OpenRecord = state::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
+        let held: OpenRecord = values::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
         open::remove_open(txn, ino, &held)?;
     }
     // A file that was open without a name is removed with its last open.
@@ -248,10 +248,10 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
 fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
     let Some(stored) = stored(txn, client)? else { return Ok(RemovedClient { client, wrote: Vec::new() }) };
     let removed = drop_held(txn, client)?;
-    session::remove_all(txn, client)?;
+    session_table::remove_all(txn, client)?;
     txn.delete(&key::client(client))?;
     waiting::gone(txn, client)?;
-    let mut of_owner: OwnerClients = state::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
+    let mut of_owner: OwnerClients = values::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
     of_owner.confirmed = of_owner.confirmed.filter(|id| *id != client);
     of_owner.unconfirmed = of_owner.unconfirmed.filter(|id| *id != client);
     put_owner(txn, &stored.record.owner, &of_owner)?;

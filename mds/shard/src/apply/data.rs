@@ -1,26 +1,22 @@
-//! Content, extents, data servers, and the first entry of a file system.
+//! Content, data servers, and the first entry of a file system.
 //!
 //! Spec: docs/protocol/control.md.
 
-use layout::ec::Profile;
-use layout::{DataServerId, Epoch, ExtentId, FILE_BYTES_MAX};
+use layout::{Epoch, ExtentId};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
-use mds_namespace::op::{
-    copies, extent, format as format_op, inline, move_to_extents as move_op, queue, work,
-};
-use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
+use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
+use mds_namespace::{FsError, Superblock, Timestamp, Txn, View};
 
-use super::{governor, layout as layouts, table};
+use super::{extents, layout as layouts, table};
 use crate::command::data::{
-    Allocate, ChangeCopies, Fence, Format, MarkStore, MarkStores, Measured, MoveToExtents, Placing,
-    RegisterDataServer, UnderCode, WorkDone, WriteInline, Written, WrittenAt,
+    Format, MarkStore, MarkStores, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone, WriteInline, Written, WrittenAt,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::limits::{COPY_CHANGES_MAX, DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
+use crate::limits::{DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
 use crate::record::{DataServer, StoreMark};
-use crate::state;
+use crate::values;
 
 pub(super) fn write_inline(
     txn: &mut dyn Txn,
@@ -36,68 +32,11 @@ pub(super) fn move_to_extents(txn: &mut dyn Txn, asked: &MoveToExtents) -> Resul
     Ok(Outcome::Inode(Box::new(inode)))
 }
 
-/// An extent's record, if handles for it may be given out.
-pub(super) fn settled(record: ExtentRecord) -> Result<ExtentRecord, Refusal> {
-    if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(told(record)) }
-}
-
-/// A record as an answer has it, which is kept for a request that is sent again: whether anything
-/// was promised may be otherwise by then, and is no caller's business.
-pub(super) fn told(record: ExtentRecord) -> ExtentRecord {
-    ExtentRecord { unpromised: false, ..record }
-}
-
-/// The code is for an extent that is made; `None` is the cluster's.
-pub(super) fn allocate(
-    txn: &mut dyn Txn,
-    asked: &Allocate,
-    code: Option<Profile>,
-) -> Result<Outcome, Refusal> {
-    if FILE_BYTES_MAX <= asked.extent.first_byte() {
-        return Err(FsError::TooLarge.into());
-    }
-    all_known(txn, std::iter::once(asked.home).chain(asked.backups.iter().copied()))?;
-    let record = extent::allocate(txn, asked.extent, asked.home, &asked.backups, code)?;
-    Ok(Outcome::Extent(settled(record)?))
-}
-
 pub(super) fn under_code(txn: &mut dyn Txn, asked: &UnderCode) -> Result<Outcome, Refusal> {
     match &asked.what {
-        Placing::Allocate(allocate_asked) => allocate(txn, allocate_asked, Some(asked.code)),
+        Placing::Allocate(allocate_asked) => extents::allocate(txn, allocate_asked, Some(asked.code)),
         Placing::Layout(place) => layouts::place(txn, place, Some(asked.code)),
     }
-}
-
-pub(super) fn all_known(
-    view: &dyn View,
-    servers: impl IntoIterator<Item = DataServerId>,
-) -> Result<(), Refusal> {
-    // Only shard 0 knows data servers: the others take the governor's word.
-    if !governor::is_first(view)? {
-        return Ok(());
-    }
-    for id in servers {
-        if server(view, id.0)?.is_none() {
-            return Err(FsError::Invalid.into());
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn change_copies(txn: &mut dyn Txn, asked: &ChangeCopies) -> Result<Outcome, Refusal> {
-    if COPY_CHANGES_MAX < asked.changes.len() {
-        return Err(Refusal::TableFull);
-    }
-    let mut records = Vec::with_capacity(asked.changes.len());
-    for change in &asked.changes {
-        all_known(txn, change.copies.servers())?;
-        records.push(copies::change_copies(txn, change)?.map(told));
-    }
-    Ok(Outcome::Copies(records))
-}
-
-fn server(view: &dyn View, id: u32) -> Result<Option<DataServer>, Refusal> {
-    state::read(view, &key::server(id))
 }
 
 pub(super) fn written(txn: &mut dyn Txn, now: Timestamp, asked: &Written) -> Result<Outcome, Refusal> {
@@ -114,7 +53,7 @@ pub(super) fn written_at(txn: &mut dyn Txn, now: Timestamp, asked: &WrittenAt) -
     Ok(Outcome::Inode(Box::new(size::grow(txn, asked.ino, &grown, now)?)))
 }
 
-/// Whether an extent is as it was when somebody looked at it.
+/// Checks that an extent still has the epoch that the proposer read.
 fn check_epoch(view: &dyn View, id: ExtentId, epoch: Epoch) -> Result<(), Refusal> {
     let record = extent::extent(view, id)?;
     if record.is_some_and(|record| record.epoch == epoch) { Ok(()) } else { Err(Refusal::ContentMoved) }
@@ -135,20 +74,6 @@ pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, 
     Ok(Outcome::Done)
 }
 
-pub(super) fn fence(txn: &mut dyn Txn, asked: &Fence) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Extent(told(queue::fence(txn, asked.extent)?)))
-}
-
-/// Raises the epochs of all extents of a file: somebody who could write there no longer may.
-pub(super) fn fence_file(txn: &mut dyn Txn, ino: u64) -> Result<(), Refusal> {
-    let extents: Vec<ExtentId> =
-        extent::extents(txn, ino, 0, usize::MAX)?.into_iter().map(|record| record.extent).collect();
-    for id in extents {
-        queue::fence(txn, id)?;
-    }
-    Ok(())
-}
-
 /// A data server that comes back keeps its number: its extents are found by it.
 pub(super) fn register(
     txn: &mut dyn Txn,
@@ -162,7 +87,7 @@ pub(super) fn register(
     if txn.get(&key::removed(&asked.uuid))?.is_some() {
         return Err(FsError::NotPermitted.into());
     }
-    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    let servers: Vec<DataServer> = values::list(txn, key::SERVERS)?;
     let known = servers.iter().find(|server| server.uuid == asked.uuid).map(|server| server.id);
     let id = match known {
         Some(id) => id,
@@ -197,12 +122,12 @@ pub(super) fn mark_stores(txn: &mut dyn Txn, asked: &MarkStores) -> Result<Outco
     if DATA_SERVERS_MAX < asked.marks.len() {
         return Err(Refusal::TableFull);
     }
-    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    let servers: Vec<DataServer> = values::list(txn, key::SERVERS)?;
     for MarkStore { uuid, mark, lowers } in &asked.marks {
         if !servers.iter().any(|server| server.uuid == *uuid) {
             continue;
         }
-        let before: Option<StoreMark> = state::read(txn, &key::mark(uuid))?;
+        let before: Option<StoreMark> = values::read(txn, &key::mark(uuid))?;
         if *lowers || before < Some(*mark) {
             table::put(txn, &key::mark(uuid), mark)?;
         }
@@ -210,8 +135,7 @@ pub(super) fn mark_stores(txn: &mut dyn Txn, asked: &MarkStores) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-/// Formatting twice is done once: whoever starts first proposes it, and several may think they are
-/// first.
+/// Formatting twice is done once: several nodes may propose it at the start of a cluster.
 pub(super) fn format(txn: &mut dyn Txn, now: Timestamp, asked: &Format) -> Result<Outcome, Refusal> {
     let superblock = Superblock {
         file_system: asked.file_system,

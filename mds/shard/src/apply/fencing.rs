@@ -21,7 +21,7 @@ use crate::export::Export;
 use crate::key;
 use crate::limits::{EXPORTS_MAX, FENCE_EXTENTS_MAX, FENCE_FILES_MAX};
 use crate::record::{Fencing, Handed, Value};
-use crate::state;
+use crate::{state, values};
 
 /// Sets the exports, and records which of them are gone or allow less.
 pub(super) fn replace_exports(
@@ -35,7 +35,7 @@ pub(super) fn replace_exports(
     if version == before.version {
         return Ok(outcome);
     }
-    let known: Option<Fencing> = state::read(txn, key::FENCING)?;
+    let known: Option<Fencing> = values::read(txn, key::FENCING)?;
     // A cluster of an earlier version has given out handles without a record.
     let is_older = known.is_none() && before.version != 0;
     let known = known.unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn replace_exports(
 pub(super) fn layout_through(txn: &mut dyn Txn, asked: &LayoutThrough) -> Result<Outcome, Refusal> {
     // Only shard 0 knows the list. For files of other shards the server checks it again before it
     // replies.
-    let fencing: Fencing = state::read(txn, key::FENCING)?.unwrap_or_default();
+    let fencing: Fencing = values::read(txn, key::FENCING)?.unwrap_or_default();
     if asked.version < fencing.version {
         return Err(Refusal::Busy);
     }
@@ -62,7 +62,7 @@ pub(super) fn layout_through(txn: &mut dyn Txn, asked: &LayoutThrough) -> Result
         Granting::Write(write) => layouts::write(txn, write)?,
     };
     let ino = asked.what.get().extent.ino;
-    let handed: Option<Handed> = state::read(txn, &key::handed(ino))?;
+    let handed: Option<Handed> = values::read(txn, &key::handed(ino))?;
     if let Some(more) = Handed::with(handed.as_ref(), asked.export) {
         table::put(txn, &key::handed(ino), &more)?;
     }
@@ -123,7 +123,7 @@ fn fence_handed(txn: &mut dyn Txn, asked: &FenceExports) -> Result<FencedExports
 
 /// Ends the fencing of this version.
 pub(super) fn exports_fenced(txn: &mut dyn Txn, asked: &ExportsFenced) -> Result<Outcome, Refusal> {
-    let fencing: Fencing = state::read(txn, key::FENCING)?.unwrap_or_default();
+    let fencing: Fencing = values::read(txn, key::FENCING)?.unwrap_or_default();
     if fencing.version == asked.version && fencing.is_pending() {
         let ExportsFenced { version, layouts, extents } = *asked;
         let done = Fencing { version, all: false, exports: Vec::new(), layouts, extents };

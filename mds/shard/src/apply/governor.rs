@@ -11,33 +11,23 @@ use mds_namespace::op::{format, reap};
 use mds_namespace::{FsError, Superblock, Txn, View, superblock};
 
 use super::open::reap_if_gone;
-use super::{client, table};
+use super::{client, own_shard, table};
 use crate::command::governor::{
     Carry, ForgetClient, ForgetSession, FormatShard, Intend, Reap, ReserveInodes, Settle,
 };
-use crate::command::{Command, Entry, Outcome, Refusal};
+use crate::command::{Command, Outcome, Refusal};
+use crate::entry::Entry;
 use crate::key;
 use crate::limits::{INTENT_BYTES_MAX, INTENTS_MAX, RESERVED_INODES_MAX};
 use crate::record::{Governor, Intent};
-use crate::state;
-
-/// Whether this is the store of shard 0, which keeps clients and sessions. Its leader is the
-/// governor.
-pub(super) fn is_first(view: &dyn View) -> Result<bool, Refusal> {
-    Ok(view.get(key::GOVERNOR)?.is_none())
-}
-
-/// The shard that this store is.
-pub(super) fn shard(view: &dyn View) -> Result<u16, Refusal> {
-    if is_first(view)? { Ok(0) } else { Ok(superblock::shard(view)?) }
-}
+use crate::values;
 
 /// Whether the node that proposed an entry may; and whether this is shard 0.
 ///
 /// # Errors
 /// `Superseded` if it may not, or no longer.
 pub(super) fn check(view: &dyn View, entry: &Entry) -> Result<bool, Refusal> {
-    let stored: Option<Governor> = state::read(view, key::GOVERNOR)?;
+    let stored: Option<Governor> = values::read(view, key::GOVERNOR)?;
     let may = match (&stored, &entry.command) {
         (None, _) => entry.governor == 0 || matches!(entry.command, Command::FormatShard(_)),
         (Some(stored), Command::Govern(_)) => stored.term <= entry.governor,
@@ -58,7 +48,7 @@ pub(super) fn format_shard(txn: &mut dyn Txn, asked: &FormatShard) -> Result<Out
 
 /// `check` has refused older terms.
 pub(super) fn govern(txn: &mut dyn Txn, term: u64) -> Result<Outcome, Refusal> {
-    if !is_first(txn)? {
+    if !own_shard::is_first(txn)? {
         table::put(txn, key::GOVERNOR, &Governor { term })?;
     }
     Ok(Outcome::Done)
@@ -72,14 +62,14 @@ pub(super) fn reserve(txn: &mut dyn Txn, asked: &ReserveInodes) -> Result<Outcom
 }
 
 pub(super) fn intend(txn: &mut dyn Txn, asked: &Intend) -> Result<Outcome, Refusal> {
-    let own = shard(txn)?;
+    let own = own_shard::number(txn)?;
     let (here, elsewhere): (Vec<_>, Vec<_>) = asked.parts.iter().partition(|part| part.shard == own);
     for part in here {
         write_part(txn, &part.writes)?;
     }
     let intent = Intent { parts: elsewhere.into_iter().cloned().collect() };
     let at = key::intent(asked.id);
-    if txn.get(&at)?.is_none() && INTENTS_MAX <= state::list::<Intent>(txn, key::INTENTS)?.len() {
+    if txn.get(&at)?.is_none() && INTENTS_MAX <= values::list::<Intent>(txn, key::INTENTS)?.len() {
         return Err(Refusal::TableFull);
     }
     let bytes: usize = intent.parts.iter().flat_map(|part| &part.writes).map(|write| write.bytes()).sum();
@@ -108,7 +98,7 @@ pub(super) fn reap(txn: &mut dyn Txn, asked: &Reap) -> Result<Outcome, Refusal> 
 }
 
 pub(super) fn forget(txn: &mut dyn Txn, asked: &ForgetClient) -> Result<Outcome, Refusal> {
-    if is_first(txn)? {
+    if own_shard::is_first(txn)? {
         return Err(FsError::Invalid.into());
     }
     let removed = client::drop_held(txn, asked.client)?;
@@ -117,7 +107,7 @@ pub(super) fn forget(txn: &mut dyn Txn, asked: &ForgetClient) -> Result<Outcome,
 }
 
 pub(super) fn forget_session(txn: &mut dyn Txn, asked: &ForgetSession) -> Result<Outcome, Refusal> {
-    if is_first(txn)? {
+    if own_shard::is_first(txn)? {
         return Err(FsError::Invalid.into());
     }
     delete_all(txn, &key::slots(&asked.session))?;

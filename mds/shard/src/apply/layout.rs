@@ -11,7 +11,7 @@ use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, inline, move_to_extents};
 use mds_namespace::{Content, Granted, Timestamp, Txn, View, inode_table};
 
-use super::{data, table};
+use super::{extents, table};
 use crate::command::data::Allocate;
 use crate::command::layout::{
     LayoutAnswer, LayoutCommit, LayoutGet, LayoutPlace, LayoutRecall, LayoutReturn, LayoutWrite, Recall,
@@ -22,6 +22,7 @@ use crate::key::{self, OTHER_BYTES};
 use crate::limits::GRANTED_EXTENTS_MAX;
 use crate::record::{OpenRecord, StateKind};
 use crate::state::{self, WRITE};
+use crate::values;
 
 impl From<LayoutError> for Refusal {
     fn from(error: LayoutError) -> Self {
@@ -36,7 +37,7 @@ impl From<LayoutError> for Refusal {
 }
 
 fn record(view: &dyn View, ino: u64, client: u64) -> Result<Option<LayoutRecord>, Refusal> {
-    state::read(view, &key::layout(ino, client))
+    values::read(view, &key::layout(ino, client))
 }
 
 /// The record that a layout stateid names.
@@ -52,7 +53,7 @@ fn stateid(record: &LayoutRecord) -> StateidValue {
 /// show it: it may be one for reading, and the client may have closed the open with which it got
 /// the layout.
 fn check_open(view: &dyn View, ino: u64, client: u64, iomode: Iomode) -> Result<(), Refusal> {
-    let opens: Vec<OpenRecord> = state::list(view, &key::opens(ino))?;
+    let opens: Vec<OpenRecord> = values::list(view, &key::opens(ino))?;
     let mut own = opens.iter().filter(|open| open.client == client).peekable();
     own.peek().ok_or(Refusal::BadStateid)?;
     let allows = own.any(|open| !iomode.writes() || open.share.access & WRITE != 0);
@@ -91,7 +92,7 @@ fn get_noting(
         return Err(Refusal::ContentMoved);
     }
     let extent = extent::extent(txn, asked.extent)?.ok_or(Refusal::NoSuchExtent)?;
-    let extent = data::settled(extent)?;
+    let extent = extents::settled(extent)?;
     let fresh = match &held {
         Some(held) => held.other,
         None => table::add_layout(txn, ino, asked.client)?,
@@ -141,7 +142,7 @@ fn make_room(
         }
         move_to_extents::move_to_extents(txn, extent.ino, inode.change)?;
     }
-    data::allocate(txn, &Allocate { extent, home, backups: backups.to_vec() }, code).map(drop)
+    extents::allocate(txn, &Allocate { extent, home, backups: backups.to_vec() }, code).map(drop)
 }
 
 /// Whether any client may write the file through a layout.
@@ -245,7 +246,7 @@ pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutReco
     if held.read_write {
         settle::turn(txn, ino)?;
         // The client may still hold handles: data servers refuse them from the new epochs on.
-        data::fence_file(txn, ino)?;
+        extents::fence_file(txn, ino)?;
     }
     Ok(held.read_write)
 }

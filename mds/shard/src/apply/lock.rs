@@ -7,14 +7,15 @@
 
 use mds_namespace::{Txn, View};
 
-use super::lock_ranges::{self, Span};
 use super::lock_table::{self, LockTable};
 use super::table;
 use crate::command::lock::{FreeStateid, Lock, Locker, Unlock};
 use crate::command::{Outcome, Refusal};
 use crate::key;
+use crate::lock_ranges::{self, Span};
 use crate::record::{LockRecord, OpenRecord, Ranges, StateKind, StateidTarget};
 use crate::state::{self, READ, WRITE};
+use crate::values;
 
 pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> {
     table::check_client(txn, asked.client)?;
@@ -34,7 +35,7 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
         // Read again: the table may have been converted.
         Some(held) => LockRecord {
             seqid: state::next_seqid(held.seqid),
-            ..state::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
+            ..values::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
         },
         None => {
             table.check_room()?;
@@ -68,7 +69,7 @@ fn locker(view: &dyn View, asked: &Lock) -> Result<(OpenRecord, Vec<u8>, Option<
         }
         Locker::Existing { stateid } => {
             let held = state::lock(view, asked.client, asked.ino, *stateid)?;
-            let open = state::read(view, &key::open(asked.ino, &held.open))?.ok_or(Refusal::BadStateid)?;
+            let open = values::read(view, &key::open(asked.ino, &held.open))?.ok_or(Refusal::BadStateid)?;
             Ok((open, held.owner.clone(), Some(held)))
         }
     }
@@ -80,7 +81,7 @@ pub(super) fn unlock(txn: &mut dyn Txn, asked: &Unlock) -> Result<Outcome, Refus
     let mut table = LockTable::open(txn, asked.ino)?;
     let lock = LockRecord {
         seqid: state::next_seqid(held.seqid),
-        ..state::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
+        ..values::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
     };
     let lock = table.change(txn, lock, span, |held| lock_ranges::unlock(held, span))?;
     lock_table::put_lock(txn, asked.ino, &lock)?;
@@ -90,7 +91,7 @@ pub(super) fn unlock(txn: &mut dyn Txn, asked: &Unlock) -> Result<Outcome, Refus
 
 pub(super) fn free_stateid(txn: &mut dyn Txn, asked: &FreeStateid) -> Result<Outcome, Refusal> {
     let target: StateidTarget =
-        state::read(txn, &key::stateid(&asked.stateid.other))?.ok_or(Refusal::BadStateid)?;
+        values::read(txn, &key::stateid(&asked.stateid.other))?.ok_or(Refusal::BadStateid)?;
     if target.client != asked.client {
         return Err(Refusal::BadStateid);
     }

@@ -9,14 +9,14 @@ use std::ops::ControlFlow;
 
 use mds_namespace::{Ino, StoreError, Txn, View};
 
-use super::lock_ranges::{HeldRange, Span};
 use super::table;
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::{LOCKS_PER_FILE_MAX, RANGES_PER_CLIENT_MAX};
+use crate::lock_ranges::{HeldRange, Span};
 use crate::lock_tree::{self, BY_FIRST, BY_LAST};
 use crate::record::{FileLocks, LockRecord, Ranges, StateKind};
-use crate::state;
+use crate::values;
 
 /// The file's lock records and their sum disagree.
 const SUM_IS_WRONG: StoreError = StoreError::Corrupt("sum of locks");
@@ -30,11 +30,11 @@ pub(super) struct LockTable {
 impl LockTable {
     /// Opens the table of a file; converts a file of version 1.
     pub(super) fn open(txn: &mut dyn Txn, ino: Ino) -> Result<Self, Refusal> {
-        if let Some(sum) = state::read(txn, &key::file_locks(ino))? {
+        if let Some(sum) = values::read(txn, &key::file_locks(ino))? {
             return Ok(Self { ino, sum });
         }
         let mut table = Self { ino, sum: FileLocks::default() };
-        for mut lock in state::list::<LockRecord>(txn, &key::locks(ino))? {
+        for mut lock in values::list::<LockRecord>(txn, &key::locks(ino))? {
             let Ranges::Within(ranges) = &lock.ranges else {
                 return Err(StoreError::Corrupt("lock without a sum").into());
             };
@@ -151,7 +151,7 @@ pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) 
         return Ok(());
     }
     for other in under(txn, ino, open)? {
-        let lock = state::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
+        let lock = values::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
         table.remove(txn, &lock)?;
     }
     table.finish(txn)
@@ -161,7 +161,7 @@ pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) 
 pub(super) fn drop_lock(txn: &mut dyn Txn, ino: Ino, other: &[u8; OTHER_BYTES]) -> Result<(), Refusal> {
     let mut table = LockTable::open(txn, ino)?;
     // Read only now: the table may have been converted.
-    let lock = state::read(txn, &key::lock(ino, other))?.ok_or(Refusal::BadStateid)?;
+    let lock = values::read(txn, &key::lock(ino, other))?.ok_or(Refusal::BadStateid)?;
     table.remove(txn, &lock)?;
     table.finish(txn)
 }

@@ -10,11 +10,12 @@ use mds_namespace::{FsError, Txn, View};
 use postcard::ser_flavors::Size;
 
 use super::table;
-use crate::command::{Origin, Outcome, Refusal};
+use crate::command::{Outcome, Refusal};
+use crate::entry::Origin;
 use crate::key;
 use crate::limits::{RECORDED_BYTES_MAX, RECORDED_PER_SLOT_MAX};
 use crate::record::{Recorded, SlotRecord, StoredSession};
-use crate::state;
+use crate::values;
 
 /// The record of the request that a command names.
 pub(super) enum Known {
@@ -36,7 +37,7 @@ pub(super) fn find_request(view: &dyn View, origin: &Origin, is_first: bool) -> 
         return Err(Refusal::UnknownSession);
     }
     let fresh = || SlotRecord { sequence: origin.sequence, request: origin.request, outcomes: Vec::new() };
-    let Some(recorded) = state::read::<SlotRecord>(view, &key::slot(&origin.session, origin.slot))? else {
+    let Some(recorded) = values::read::<SlotRecord>(view, &key::slot(&origin.session, origin.slot))? else {
         return Ok(Known::New(fresh()));
     };
     match origin.sequence.wrapping_sub(recorded.sequence) {
@@ -55,7 +56,7 @@ pub(super) fn find_request(view: &dyn View, origin: &Origin, is_first: bool) -> 
 /// Only shard 0 has sessions: the other shards rely on the governor's check.
 fn check_session(view: &dyn View, origin: &Origin) -> Result<(), Refusal> {
     let session: StoredSession =
-        state::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
+        values::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
     if session.record.fore.requests_max <= origin.slot {
         return Err(Refusal::UnknownSession);
     }

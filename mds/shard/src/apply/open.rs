@@ -12,7 +12,7 @@ use mds_namespace::{
     DirectoryChange, FsError, Ino, Inode, Kind, SetAttributes, Timestamp, Txn, View, inode_table,
 };
 
-use super::table;
+use super::{open_table, table};
 use crate::command::namespace::Truncation;
 use crate::command::open::{Close, How, Open, OpenDowngrade, Opened, Share, Target};
 use crate::command::{Outcome, Refusal, StateidValue};
@@ -35,12 +35,12 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
     check_share(asked.share)?;
     let found = find(txn, now, asked)?;
     let ino = found.inode.ino;
-    let own = table::open_of(txn, ino, asked.client, &asked.owner)?;
+    let own = open_table::open_of(txn, ino, asked.client, &asked.owner)?;
     if matches!(asked.target, Target::Handle { reclaim: true, .. }) {
         check_reclaim(own.as_ref(), asked.share)?;
     }
-    let shares = table::shares(txn, ino)?;
-    let others = own.as_ref().map_or_else(|| shares.clone(), |own| table::shares_without(&shares, own));
+    let shares = open_table::shares(txn, ino)?;
+    let others = own.as_ref().map_or_else(|| shares.clone(), |own| open_table::shares_without(&shares, own));
     check_conflict(&others, asked.share)?;
     let mut inode = found.inode;
     let mut truncated: Option<Truncation> = None;
@@ -59,10 +59,10 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
             after.share.deny |= asked.share.deny;
             after.seen |= seen_bit(asked.share);
             after.seqid = state::next_seqid(before.seqid);
-            table::change_open(txn, ino, &before, &after)?;
+            open_table::change_open(txn, ino, &before, &after)?;
             after.stateid()
         }
-        None => table::add_open(txn, ino, asked.client, |other| OpenRecord {
+        None => open_table::add_open(txn, ino, asked.client, |other| OpenRecord {
             other,
             seqid: 1,
             client: asked.client,
@@ -195,7 +195,7 @@ pub(super) fn downgrade(txn: &mut dyn Txn, asked: &OpenDowngrade) -> Result<Outc
     }
     let after =
         OpenRecord { seqid: state::next_seqid(before.seqid), share: asked.share, seen, ..before.clone() };
-    table::change_open(txn, asked.ino, &before, &after)?;
+    open_table::change_open(txn, asked.ino, &before, &after)?;
     Ok(Outcome::Stateid(after.stateid()))
 }
 
@@ -207,7 +207,7 @@ pub(super) fn close(txn: &mut dyn Txn, asked: &Close) -> Result<Outcome, Refusal
 
 /// Removes an open, and what only that open kept alive.
 pub(super) fn remove_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<(), Refusal> {
-    if 0 < table::drop_open(txn, ino, open)? {
+    if 0 < open_table::drop_open(txn, ino, open)? {
         return Ok(());
     }
     // The client that created the file exclusively has its reply.
@@ -222,7 +222,7 @@ pub(super) fn reap_if_gone(txn: &mut dyn Txn, ino: Ino) -> Result<(), Refusal> {
         Err(FsError::Stale) => 0,
         Err(error) => return Err(error.into()),
     };
-    if 0 < nlink || table::shares(txn, ino)? != Shares::default() {
+    if 0 < nlink || open_table::shares(txn, ino)? != Shares::default() {
         return Ok(());
     }
     for (client, layout) in state::layouts(txn, ino)? {

@@ -7,7 +7,7 @@ use ::layout::ec::{Group, GroupId, ImageId};
 use mds_namespace::op::{copies, seal};
 use mds_namespace::{FsError, Txn};
 
-use super::data::{all_known, told};
+use super::extents::{all_known, told};
 use crate::command::seal::{AdoptExtents, MakeGroup, RehomeImage, ThawExtent, UseImages};
 use crate::command::{Outcome, Refusal};
 use crate::limits::{COPY_CHANGES_MAX, USED_IMAGES_MAX};

@@ -4,16 +4,16 @@
 use layout::state::LayoutRecord;
 use mds_namespace::{Ino, Txn, View};
 
-use super::{governor, lock_table};
+use super::own_shard;
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::{
-    LAYOUTS_PER_CLIENT_MAX, LOCKS_PER_CLIENT_MAX, OPENS_PER_CLIENT_MAX, OPENS_PER_FILE_MAX, OWNER_BYTES_MAX,
+    LAYOUTS_PER_CLIENT_MAX, LOCKS_PER_CLIENT_MAX, OPENS_PER_CLIENT_MAX, OWNER_BYTES_MAX,
 };
 use crate::record::{
-    self, Counters, LockRecord, OpenRecord, Shares, StateKind, StateidTarget, StoredClient, Tally, Value,
+    self, Counters, LockRecord, StateKind, StateidTarget, StoredClient, Tally, Value,
 };
-use crate::state::{self, READ, WRITE};
+use crate::values;
 
 pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<(), Refusal> {
     Ok(txn.put(key, &value.encode())?)
@@ -21,14 +21,14 @@ pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<
 
 /// A client that may hold state: it is confirmed.
 pub(super) fn confirmed_client(view: &dyn View, client: u64) -> Result<StoredClient, Refusal> {
-    let stored: Option<StoredClient> = state::read(view, &key::client(client))?;
+    let stored: Option<StoredClient> = values::read(view, &key::client(client))?;
     stored.filter(|stored| stored.record.confirmed).ok_or(Refusal::StaleClient)
 }
 
 /// Checks that a client may hold state in this shard. Only shard 0 knows clients: the others rely
 /// on the governor's check.
 pub(super) fn check_client(view: &dyn View, client: u64) -> Result<(), Refusal> {
-    if governor::is_first(view)? { confirmed_client(view, client).map(drop) } else { Ok(()) }
+    if own_shard::is_first(view)? { confirmed_client(view, client).map(drop) } else { Ok(()) }
 }
 
 /// Owners come from the wire; the front's decoder has the same bound.
@@ -37,11 +37,11 @@ pub(super) fn check_owner(owner: &[u8]) -> Result<(), Refusal> {
 }
 
 pub(super) fn counters(view: &dyn View) -> Result<Counters, Refusal> {
-    Ok(state::read(view, key::COUNTERS)?.unwrap_or_default())
+    Ok(values::read(view, key::COUNTERS)?.unwrap_or_default())
 }
 
-fn tally(view: &dyn View, client: u64) -> Result<Tally, Refusal> {
-    Ok(state::read(view, &key::tally(client))?.unwrap_or_default())
+pub(super) fn tally(view: &dyn View, client: u64) -> Result<Tally, Refusal> {
+    Ok(values::read(view, &key::tally(client))?.unwrap_or_default())
 }
 
 fn tally_of(tally: &mut Tally, kind: StateKind) -> (&mut u32, u32) {
@@ -53,7 +53,7 @@ fn tally_of(tally: &mut Tally, kind: StateKind) -> (&mut u32, u32) {
 }
 
 /// Makes a stateid's identity and enters it everywhere but in the table of its kind.
-fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u8; OTHER_BYTES], Refusal> {
+pub(super) fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u8; OTHER_BYTES], Refusal> {
     let mut tally = tally(txn, client)?;
     let (count, count_max) = tally_of(&mut tally, kind);
     if count_max <= *count {
@@ -62,11 +62,11 @@ fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u
     *count += 1;
     put(txn, &key::tally(client), &tally)?;
     let mut counters = counters(txn)?;
-    let other = record::other(kind, governor::shard(txn)?, counters.other);
+    let other = record::other(kind, own_shard::number(txn)?, counters.other);
     counters.other += 1;
     put(txn, key::COUNTERS, &counters)?;
     put(txn, &key::stateid(&other), &StateidTarget { kind, ino, client })?;
-    txn.put(&key::of(client, kind, ino, &other), &[])?;
+    txn.put(&key::state_of(client, kind, ino, &other), &[])?;
     Ok(other)
 }
 
@@ -83,51 +83,8 @@ pub(super) fn strike(
     *count -= 1;
     put(txn, &key::tally(client), &tally)?;
     txn.delete(&key::stateid(other))?;
-    txn.delete(&key::of(client, kind, ino, other))?;
+    txn.delete(&key::state_of(client, kind, ino, other))?;
     Ok(())
-}
-
-pub(super) fn shares(view: &dyn View, ino: Ino) -> Result<Shares, Refusal> {
-    Ok(state::read(view, &key::shares(ino))?.unwrap_or_default())
-}
-
-/// The sum without one of the opens.
-pub(super) fn shares_without(shares: &Shares, open: &OpenRecord) -> Shares {
-    let less =
-        |count: u32, holds: bool| count.checked_sub(u32::from(holds)).expect("the sum holds every open");
-    Shares {
-        opens: less(shares.opens, true),
-        read: less(shares.read, open.share.access & READ != 0),
-        write: less(shares.write, open.share.access & WRITE != 0),
-        deny_read: less(shares.deny_read, open.share.deny & READ != 0),
-        deny_write: less(shares.deny_write, open.share.deny & WRITE != 0),
-    }
-}
-
-fn shares_with(shares: &Shares, open: &OpenRecord) -> Shares {
-    Shares {
-        opens: shares.opens + 1,
-        read: shares.read + u32::from(open.share.access & READ != 0),
-        write: shares.write + u32::from(open.share.access & WRITE != 0),
-        deny_read: shares.deny_read + u32::from(open.share.deny & READ != 0),
-        deny_write: shares.deny_write + u32::from(open.share.deny & WRITE != 0),
-    }
-}
-
-fn put_shares(txn: &mut dyn Txn, ino: Ino, shares: &Shares) -> Result<(), Refusal> {
-    if shares.opens == 0 { Ok(txn.delete(&key::shares(ino))?) } else { put(txn, &key::shares(ino), shares) }
-}
-
-/// The open of an open-owner on a file.
-pub(super) fn open_of(
-    view: &dyn View,
-    ino: Ino,
-    client: u64,
-    owner: &[u8],
-) -> Result<Option<OpenRecord>, Refusal> {
-    let Some(other) = view.get(&key::opener(ino, client, owner))? else { return Ok(None) };
-    let other: [u8; OTHER_BYTES] = other.try_into().map_err(|_| corrupt("opener"))?;
-    state::read(view, &key::open(ino, &other))
 }
 
 /// The lock stateid of a lock-owner on a file.
@@ -139,57 +96,11 @@ pub(super) fn lock_of(
 ) -> Result<Option<LockRecord>, Refusal> {
     let Some(other) = view.get(&key::locker(ino, client, owner))? else { return Ok(None) };
     let other: [u8; OTHER_BYTES] = other.try_into().map_err(|_| corrupt("locker"))?;
-    state::read(view, &key::lock(ino, &other))
+    values::read(view, &key::lock(ino, &other))
 }
 
-fn corrupt(what: &'static str) -> Refusal {
+pub(super) fn corrupt(what: &'static str) -> Refusal {
     mds_namespace::StoreError::Corrupt(what).into()
-}
-
-/// Enters a new open. `make` gets the identity.
-pub(super) fn add_open(
-    txn: &mut dyn Txn,
-    ino: Ino,
-    client: u64,
-    make: impl FnOnce([u8; OTHER_BYTES]) -> OpenRecord,
-) -> Result<OpenRecord, Refusal> {
-    let shares = shares(txn, ino)?;
-    if OPENS_PER_FILE_MAX <= shares.opens {
-        return Err(Refusal::TableFull);
-    }
-    let open = make(enter(txn, StateKind::Open, client, ino)?);
-    assert!(open.client == client, "an open belongs to the client that enters it");
-    put_shares(txn, ino, &shares_with(&shares, &open))?;
-    txn.put(&key::opener(ino, client, &open.owner), &open.other)?;
-    put(txn, &key::open(ino, &open.other), &open)?;
-    Ok(open)
-}
-
-/// Writes an open whose share mode has changed from `before`.
-pub(super) fn change_open(
-    txn: &mut dyn Txn,
-    ino: Ino,
-    before: &OpenRecord,
-    after: &OpenRecord,
-) -> Result<(), Refusal> {
-    assert!(before.other == after.other, "a change keeps the identity");
-    let shares = shares_with(&shares_without(&shares(txn, ino)?, before), after);
-    put_shares(txn, ino, &shares)?;
-    put(txn, &key::open(ino, &after.other), after)
-}
-
-/// Removes an open and the locks under it. Returns how many opens the file has left.
-pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<u32, Refusal> {
-    // Most clients lock nothing.
-    if 0 < tally(txn, open.client)?.locks {
-        lock_table::drop_under(txn, ino, &open.other)?;
-    }
-    let shares = shares_without(&shares(txn, ino)?, open);
-    put_shares(txn, ino, &shares)?;
-    txn.delete(&key::opener(ino, open.client, &open.owner))?;
-    txn.delete(&key::open(ino, &open.other))?;
-    strike(txn, StateKind::Open, open.client, ino, &open.other)?;
-    Ok(shares.opens)
 }
 
 /// Enters a new lock-owner on a file, without ranges. `make` gets the identity.

@@ -26,7 +26,8 @@ use crate::command::data::{Allocate, Format, MoveToExtents, RegisterDataServer};
 use crate::command::layout::{LayoutAnswer, LayoutGet};
 use crate::command::namespace::Remove;
 use crate::command::open::{Close, How, Open, Opened, Share, Target};
-use crate::command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
+use crate::command::{Command, Outcome, Refusal, StateidValue};
+use crate::entry::{Entry, Origin};
 use crate::{StateView, state};
 
 const ROOT: Caller = Caller { uid: 0, gid: 0, gids: Vec::new() };

@@ -19,21 +19,21 @@ use crate::command::client::Address;
 use crate::key;
 use crate::limits::{CLIENTS_MAX, UNCONFIRMED_MAX, UNCONFIRMED_PER_ADDRESS_MAX};
 use crate::record::{ClientCounts, StoredClient, StoredSession, Waiting};
-use crate::state;
+use crate::values;
 
 /// How many clients there are. Counts the clients of an earlier version's store once.
 fn counts(txn: &mut dyn Txn) -> Result<ClientCounts, Refusal> {
-    if let Some(counts) = state::read(txn, key::CLIENT_COUNTS)? {
+    if let Some(counts) = values::read(txn, key::CLIENT_COUNTS)? {
         return Ok(counts);
     }
     let mut counts = ClientCounts::default();
-    for stored in state::list::<StoredClient>(txn, key::CLIENTS)? {
+    for stored in values::list::<StoredClient>(txn, key::CLIENTS)? {
         counts.clients += 1;
         if !stored.record.confirmed {
             put(txn, &mut counts, stored.record.client, Address::default())?;
         }
     }
-    let sessions = state::list::<StoredSession>(txn, key::SESSIONS)?.len();
+    let sessions = values::list::<StoredSession>(txn, key::SESSIONS)?.len();
     counts.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
     put_counts(txn, &counts)?;
     Ok(counts)
@@ -42,7 +42,7 @@ fn counts(txn: &mut dyn Txn) -> Result<ClientCounts, Refusal> {
 /// Counts a session that was made or removed. A store without counts gets them with its next new
 /// client.
 pub(super) fn count_session(txn: &mut dyn Txn, is_made: bool) -> Result<(), Refusal> {
-    let Some(mut counts) = state::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
+    let Some(mut counts) = values::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
     let sessions = counts.sessions;
     counts.sessions = if is_made { sessions.saturating_add(1) } else { sessions.saturating_sub(1) };
     put_counts(txn, &counts)
@@ -74,7 +74,7 @@ pub(super) fn enter(txn: &mut dyn Txn, client: u64, address: Address) -> Result<
 
 /// Removes a client from the table: it was confirmed, or is about to be removed.
 pub(super) fn strike(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
-    let Some(Waiting { number, address }) = state::read(txn, &key::waiting(client))? else { return Ok(()) };
+    let Some(Waiting { number, address }) = values::read(txn, &key::waiting(client))? else { return Ok(()) };
     txn.delete(&key::waiting(client))?;
     txn.delete(&key::waiting_by_age(number))?;
     txn.delete(&key::waiting_from(&address, number))?;
@@ -87,7 +87,7 @@ pub(super) fn strike(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
 pub(super) fn gone(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
     strike(txn, client)?;
     // A store without counts gets them with its next new client.
-    let Some(mut counts) = state::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
+    let Some(mut counts) = values::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
     counts.clients = counts.clients.saturating_sub(1);
     put_counts(txn, &counts)
 }
@@ -110,7 +110,7 @@ pub(super) fn in_the_way(txn: &mut dyn Txn, address: Address) -> Result<Option<u
         let Some(client) = oldest(txn, &from)? else {
             return if is_full { Err(Refusal::TableFull) } else { Ok(None) };
         };
-        let stored: Option<StoredClient> = state::read(txn, &key::client(client))?;
+        let stored: Option<StoredClient> = values::read(txn, &key::client(client))?;
         if stored.is_some_and(|stored| !stored.record.confirmed) {
             return Ok(Some(client));
         }

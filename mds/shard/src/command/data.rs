@@ -8,7 +8,6 @@ use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{Caller, Ino};
 use serde::{Deserialize, Serialize};
 
-use super::Command;
 use super::layout::LayoutPlace;
 use crate::record::{HANDLE_KEY_BYTES, StoreMark};
 
@@ -64,18 +63,6 @@ pub enum Placing {
     Allocate(Allocate),
     /// LAYOUTGET.
     Layout(LayoutPlace),
-}
-
-impl Placing {
-    /// The command, for an export with this code; `None` if it has none of its own.
-    #[must_use]
-    pub fn under(self, code: Option<Profile>) -> Command {
-        match (code, self) {
-            (Some(code), what) => Command::UnderCode(UnderCode { code, what }),
-            (None, Self::Allocate(asked)) => Command::Allocate(asked),
-            (None, Self::Layout(asked)) => Command::LayoutPlace(asked),
-        }
-    }
 }
 
 /// Changes who keeps extents: a backup becomes home, goes, comes, or holds everything now. Each

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::namespace::{Create, Link, Remove, Rename};
 use super::open::Open;
-use super::{Command, Outcome};
+use super::outcome::Outcome;
 
 /// The first entry of a shard other than the one with the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,22 +53,6 @@ pub enum AboutNames {
     Remove(Remove),
     /// RENAME.
     Rename(Rename),
-}
-
-impl Bound {
-    /// Binds a command about names to these inodes; returns any other command unchanged.
-    #[must_use]
-    pub fn to(inodes: Vec<Ino>, command: Command) -> Command {
-        let what = match command {
-            Command::Open(asked) => AboutNames::Open(asked),
-            Command::Create(asked) => AboutNames::Create(asked),
-            Command::Link(asked) => AboutNames::Link(asked),
-            Command::Remove(asked) => AboutNames::Remove(asked),
-            Command::Rename(asked) => AboutNames::Rename(asked),
-            other => return other,
-        };
-        Command::Bound(Self { inodes, what })
-    }
 }
 
 /// Reserves inode numbers.

@@ -11,7 +11,7 @@ use mds_namespace::op::settle::Settlement;
 use mds_namespace::{ExtentRecord, Granted, Ino, Inode};
 use serde::{Deserialize, Serialize};
 
-use super::StateidValue;
+use crate::stateid::StateidValue;
 
 /// LAYOUTGET for one extent that has a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 use mds_namespace::Ino;
 use serde::{Deserialize, Serialize};
 
-use super::StateidValue;
+use crate::stateid::StateidValue;
 
 /// A byte range. `length_bytes` of `u64::MAX` means to the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

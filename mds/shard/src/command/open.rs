@@ -5,7 +5,7 @@
 use mds_namespace::{Caller, DirectoryChange, Ino, Inode, SetAttributes};
 use serde::{Deserialize, Serialize};
 
-use super::StateidValue;
+use crate::stateid::StateidValue;
 
 /// Share access and deny bits: 1 read, 2 write (RFC 8881 §18.16.1), without the WANT bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

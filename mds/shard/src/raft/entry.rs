@@ -5,34 +5,10 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::command::{Command, Entry, Outcome};
-use crate::limits::ENTRY_BYTES_MAX;
-
-/// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
-pub(crate) const ENTRY_VERSION: u8 = 3;
-
-/// The previous version: its origins named sessions that were not stored, and no code read them.
-const ENTRY_VERSION_UNKEPT: u8 = 2;
-
-/// Session, slot, sequence, operation.
-type OriginUnkept = ([u8; 16], u32, u32, u32);
-
-/// Why bytes are not an entry, or an entry cannot be encoded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
-    /// It is longer than a log entry may be.
-    #[error("entry of {0} bytes is too long")]
-    TooLong(usize),
-    /// An entry version that this program does not know.
-    #[error("unknown entry version {0:?}")]
-    Version(Option<u8>),
-    /// Not an entry.
-    #[error("entry does not decode")]
-    Garbled,
-}
+use crate::command::Outcome;
+use crate::entry::{Entry, EntryError};
 
 /// An encoded [`Entry`]. Equal if the bytes are.
 #[derive(Clone)]
@@ -59,11 +35,7 @@ impl Eq for EncodedEntry {}
 
 impl EncodedEntry {
     pub(crate) fn encode(entry: &Entry) -> Result<Self, EntryError> {
-        let bytes = postcard::to_extend(entry, vec![ENTRY_VERSION]).map_err(|_| EntryError::Garbled)?;
-        if ENTRY_BYTES_MAX < bytes.len() {
-            return Err(EntryError::TooLong(bytes.len()));
-        }
-        Ok(Bytes::from(bytes).into())
+        Ok(Bytes::from(entry.encode()?).into())
     }
 
     /// The same entry, marked as one for whose durability no client waits.
@@ -77,30 +49,6 @@ impl EncodedEntry {
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
         Entry::decode(&self.bytes)
-    }
-}
-
-impl Entry {
-    /// Decodes the payload of an entry's record in the log (docs/formats/raft_log.md).
-    ///
-    /// # Errors
-    /// [`EntryError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
-        match bytes.split_first() {
-            Some((&ENTRY_VERSION, rest)) => whole(rest),
-            Some((&ENTRY_VERSION_UNKEPT, rest)) => {
-                let (now_unix_ns, _, command): (u64, Option<OriginUnkept>, Command) = whole(rest)?;
-                Ok(Self { now_unix_ns, origin: None, governor: 0, command })
-            }
-            version => Err(EntryError::Version(version.map(|(first, _)| *first))),
-        }
-    }
-}
-
-fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(EntryError::Garbled),
     }
 }
 
@@ -148,7 +96,7 @@ impl<'de> Deserialize<'de> for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{StateidValue, open};
+    use crate::command::{Command, StateidValue, open};
 
     /// The mark is not in the entry's bytes: a follower flushes each entry.
     #[test]

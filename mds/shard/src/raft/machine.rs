@@ -348,7 +348,8 @@ mod tests {
 
     use super::*;
     use crate::command::data::Format;
-    use crate::command::{Command, Entry};
+    use crate::command::Command;
+    use crate::entry::Entry;
     use crate::raft::EncodedEntry;
     use crate::raft::life::{Life, Task};
     use crate::raft::log_id;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use mds_namespace::FsError;
 use serde::{Deserialize, Serialize};
 
-use super::{Value, bad_value, bad_version, read_postcard, write_postcard};
+use super::value::{Value, bad_value, bad_version, read_postcard, write_postcard};
 use crate::export::before::ExportBefore;
 use crate::export::{self, Export};
 use crate::limits::{EXPORTS_REMOVED_BYTES_MAX, EXPORTS_REMOVED_MAX};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Value, read_postcard, write_postcard};
+use super::value::{Value, read_postcard, write_postcard};
 use crate::limits::{EXPORTS_MAX, HANDED_EXPORTS_MAX};
 
 /// Exports through which data-server handles of a file were given out.

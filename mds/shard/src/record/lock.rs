@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use mds_namespace::FsError;
 use serde::{Deserialize, Serialize};
 
-use super::{Value, bad_value, bad_version, read_postcard, write_postcard};
-use crate::apply::lock_ranges::HeldRange;
-use crate::command::StateidValue;
-use crate::key::OTHER_BYTES;
+use super::value::{Value, bad_value, bad_version, read_postcard, write_postcard};
+use crate::lock_ranges::HeldRange;
+use crate::stateid::{OTHER_BYTES, StateidValue};
 
 /// The locks of one lock-owner on one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use mds_namespace::FsError;
 use serde::{Deserialize, Serialize};
 
-use super::{Value, bad_value, bad_version, read_postcard, write_postcard};
+use super::value::{Value, bad_value, bad_version, read_postcard, write_postcard};
 
 /// How much state a client has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use mds_namespace::{Content, DirectoryChange, ExtentRecord, Inode, Kind, Timesta
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord};
 
 use super::*;
-use crate::apply::lock_ranges::HeldRange;
+use crate::lock_ranges::HeldRange;
 use crate::command::layout::LayoutAnswer;
 use crate::command::lock::{Conflict, Range};
 use crate::command::namespace::{EntryAnswer, Renamed};

@@ -116,7 +116,7 @@ fn truncation_leaves_the_fence_before_it_to_be_done() {
     assert_eq!(kinds, ["cut", "fence"]);
 }
 
-/// A file that was cut is not as long again as it was because somebody asked before the cut how
+/// A file that was cut is not as long again as it was because a server asked before the cut how
 /// long it is.
 #[test]
 fn what_was_measured_before_a_cut_does_not_count() {

@@ -7,7 +7,7 @@ use mds_namespace::{StoreError, Txn, View};
 use proptest::prelude::*;
 
 use super::*;
-use crate::apply::lock_ranges::HeldRange;
+use crate::lock_ranges::HeldRange;
 use crate::command::lock::{Conflict, FreeStateid, Lock, Locker, Range, Unlock};
 use crate::key;
 use crate::limits::RANGES_PER_CLIENT_MAX;

@@ -23,7 +23,7 @@ fn made(outcome: Outcome) -> ClientMade {
 }
 
 fn counts(stage: &Stage) -> ClientCounts {
-    state::read(stage.view().namespace(), key::CLIENT_COUNTS).unwrap().unwrap_or_default()
+    crate::values::read(stage.view().namespace(), key::CLIENT_COUNTS).unwrap().unwrap_or_default()
 }
 
 fn confirm(stage: &mut Stage, client: u64) {

@@ -7,7 +7,8 @@ use openraft::impls::BasicNode;
 use super::*;
 use crate::command::data::WorkDone;
 use crate::command::open::{How, Open, Share, Target};
-use crate::command::{Command, Entry, Origin};
+use crate::command::Command;
+use crate::entry::{Entry, Origin};
 use crate::raft::EncodedEntry;
 
 fn header(record: &Record) -> RecordHeader {

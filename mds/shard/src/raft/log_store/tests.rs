@@ -47,7 +47,7 @@ fn close_entry(index: u64) -> RaftEntry {
 fn encoded_close() -> EncodedEntry {
     let stateid = crate::StateidValue { seqid: 1, other: [1; 12] };
     let close = crate::command::open::Close { client: 1, ino: 2, stateid };
-    let entry = crate::command::Entry {
+    let entry = crate::entry::Entry {
         now_unix_ns: 1 << 60,
         origin: None,
         governor: 0,
