@@ -8,14 +8,14 @@ use env::{BoxFuture, Clock, Env};
 use parking_lot::Mutex;
 
 use crate::clocks::{Clocks, Reading, Witness};
+use crate::config::NodeConfig;
 use crate::limits::{ELECTION_HEARTBEATS_MAX, LISTEN_HEARTBEATS};
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
 use crate::nodes::{Known, Nodes};
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::callers::Callers;
 use crate::raft::log_store::SharedLog;
 use crate::raft::network::Links;
-use crate::shard::NodeConfig;
 
 /// Shared by a node's shards. Holds none of them.
 pub(crate) struct Host {

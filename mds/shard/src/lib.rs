@@ -11,9 +11,11 @@
 
 pub mod apply;
 mod clocks;
+mod config;
 pub mod command;
 mod entry;
 pub mod export;
+mod handles;
 mod host;
 pub mod key;
 pub mod limits;
@@ -27,17 +29,21 @@ pub mod record;
 mod roster;
 mod shard;
 mod spread;
+mod start_error;
 mod state;
 mod stateid;
 mod values;
 mod view;
 
 pub use clocks::Witness;
+pub use config::NodeConfig;
 pub use command::{Command, Outcome, Refusal, StateidValue};
 pub use entry::{Entry, EntryError, Origin};
 pub use lock_ranges::HeldRange;
-pub use node::{EngineStopped, LogGone, Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
-pub use raft::callers::Caller;
-pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};
+pub use handles::{Node, Shard};
+pub use node::{EngineStopped, NodeStatus, NodeWatch, Readmission, ReadmitError};
+pub use raft::caller::Caller;
+pub use shard::{ProposeError, Status};
+pub use start_error::{LogGone, StartError};
 pub use state::IoRight;
 pub use view::StateView;

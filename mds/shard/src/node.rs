@@ -7,7 +7,7 @@
 mod bootstrap;
 mod clocks;
 mod drive;
-mod failure;
+pub(crate) mod failure;
 mod hand_over;
 mod join;
 mod log_loss;
@@ -27,6 +27,8 @@ use tokio::sync::{Notify, watch};
 
 use self::failure::Failure;
 use crate::clocks::Witness;
+use crate::config::NodeConfig;
+use crate::handles::{Node, NodeInner, Shard};
 use crate::host::Host;
 use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::raft::identity::{self, load_or_make};
@@ -34,11 +36,10 @@ use crate::raft::log_store::SharedLog;
 use crate::raft::network;
 use crate::raft::service::{Member, RaftService};
 use crate::raft::succession;
-use crate::shard::{NodeConfig, Shard, StartError};
+use crate::start_error::StartError;
 use crate::view::StateView;
 
 pub use failure::EngineStopped;
-pub use log_loss::LogGone;
 pub use readmit::{Readmission, ReadmitError};
 
 /// A node's state.
@@ -65,21 +66,6 @@ pub struct NodeStatus {
     pub beats: u64,
     /// Calls to other nodes so far, heartbeats too.
     pub calls: u64,
-}
-
-struct Inner {
-    host: Arc<Host>,
-    shards: Vec<Shard>,
-    /// Serves the other nodes, if there are any.
-    server: Option<Server>,
-    stopped: watch::Sender<bool>,
-    failure: Failure,
-}
-
-/// All replicas of a node.
-#[derive(Clone)]
-pub struct Node {
-    inner: Arc<Inner>,
 }
 
 /// The directory of a shard's replica: shard 0 has the node's own.
@@ -142,7 +128,7 @@ impl Node {
             ));
         }
         if alone {
-            log_loss::check(&log, &log_dir, &stores, config.accept_log_loss)?;
+            log_loss::check_logs(&log, &log_dir, &stores, config.accept_log_loss)?;
         }
         let id = match alone {
             true => config.id,
@@ -155,14 +141,14 @@ impl Node {
         }
         let server = listen(&host, dir, &shards).await?;
         let (stopped, failure) = (watch::Sender::new(false), Failure::default());
-        let node = Self { inner: Arc::new(Inner { host, shards, server, stopped, failure }) };
+        let node = Self { inner: Arc::new(NodeInner { host, shards, server, stopped, failure }) };
         node.start_replicas().await?;
         Ok(node)
     }
 
     /// Starts the replicas and the tasks that drive them.
     async fn start_replicas(&self) -> Result<(), StartError> {
-        let Inner { host, shards, stopped, .. } = &*self.inner;
+        let NodeInner { host, shards, stopped, .. } = &*self.inner;
         let is_alone = host.config.is_alone();
         if is_alone {
             let all = stream::iter(shards.clone()).map(|shard| {
@@ -194,7 +180,7 @@ impl Node {
 
     /// Starts to report callers to the other members, as soon as there are some.
     fn report_callers(&self) {
-        let Inner { host, stopped, .. } = &*self.inner;
+        let NodeInner { host, stopped, .. } = &*self.inner;
         for (_, address) in host.config.members.iter().filter(|(id, _)| *id != host.config.id) {
             let Ok(address) = address.parse::<SocketAddr>() else { continue };
             let reporting =
@@ -226,7 +212,7 @@ impl Node {
     /// Whether another node has answered lately. A node that does not lead shard 0 may not know.
     #[must_use]
     pub fn is_up(&self, number: u64) -> bool {
-        let Inner { host, shards, .. } = &*self.inner;
+        let NodeInner { host, shards, .. } = &*self.inner;
         number == host.config.id || shards[0].is_there(number)
     }
 
@@ -257,7 +243,7 @@ impl Node {
     /// The node's state.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        let Inner { host, shards, .. } = &*self.inner;
+        let NodeInner { host, shards, .. } = &*self.inner;
         let hibernating = host.hibernating();
         let led = shards.iter().filter(|shard| shard.is_leader()).count() as u64;
         let leaderless = shards.iter().filter(|shard| shard.leader().is_none()).count() as u64;
@@ -276,6 +262,18 @@ impl Node {
         }
     }
 
+    /// The first engine that stopped without a request, if one has: the caller must stop the node
+    /// and end its process.
+    #[must_use]
+    pub fn failure(&self) -> Option<EngineStopped> {
+        self.inner.failure.first()
+    }
+
+    /// Returns when there is a [`failure`](Self::failure).
+    pub async fn failed(&self) -> EngineStopped {
+        self.inner.failure.wait_first().await
+    }
+
     /// A handle that reads the node's state without keeping the node.
     #[must_use]
     pub fn watch(&self) -> NodeWatch {
@@ -284,7 +282,7 @@ impl Node {
 
     /// Stops: hands led shards over, then makes everything durable.
     pub async fn stop(&self) {
-        let Inner { host, shards, server, stopped, .. } = &*self.inner;
+        let NodeInner { host, shards, server, stopped, .. } = &*self.inner;
         if stopped.send_replace(true) {
             return;
         }
@@ -382,7 +380,7 @@ fn settle_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<usize, St
 /// Reads a node's state without keeping the node.
 #[derive(Clone)]
 pub struct NodeWatch {
-    inner: Weak<Inner>,
+    inner: Weak<NodeInner>,
 }
 
 impl NodeWatch {

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::liveness::line;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::identity::number_of;
 
 /// The members of a shard.

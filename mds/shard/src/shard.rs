@@ -4,7 +4,6 @@
 //! is a crash, and loses nothing that was acknowledged.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,140 +14,39 @@ use mds_namespace::MetaStore;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::impls::BasicNode;
-use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{ReadPolicy, ServerState};
 use tokio::sync::Semaphore;
-use wire_nfs::control::{ClusterKey, Keyring};
 
 use crate::command::{Command, Outcome};
+use crate::config::{NodeConfig, engine_config};
 use crate::entry::{Entry, Origin};
+use crate::handles::{Node, Shard, ShardInner};
 use crate::host::Host;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ENTRY_BYTES_MAX,
-    FORWARD_RETRIES_MAX, HEIR_POLL_MS, HEIR_WAIT_MS_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
-    LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
+    ENTRY_BYTES_MAX, FORWARD_RETRIES_MAX, HEIR_POLL_MS, HEIR_WAIT_MS_MAX, PROPOSALS_MAX, PROPOSE_MS_MAX,
+    RECOVERY_MS_MAX,
 };
-use crate::node::{LogGone, Node};
 use crate::raft::identity::number_of;
 use crate::raft::life::Life;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineState, NoView};
 use crate::raft::network::Network;
-use crate::raft::{EncodedEntry, Raft, Types};
+use crate::raft::applied::Applied;
+use crate::raft::entry::EncodedEntry;
+use crate::raft::machine::Raft;
+use crate::raft::type_config::Types;
+use crate::start_error::StartError;
 use crate::view::StateView;
 
 mod cut;
 mod forward;
 mod group;
 mod leading;
-mod lease;
+pub(crate) mod lease;
 mod members;
 mod propose;
 
 use lease::Lease;
-
-/// A node's identity, and the behaviour of its replicas.
-#[derive(Clone)]
-pub struct NodeConfig {
-    /// This node's number among the members.
-    pub id: u64,
-    /// All members: number and address, `ip:port`. One member needs no network.
-    pub members: Vec<(u64, String)>,
-    /// For a node that joins a running cluster: addresses of some of its nodes, `ip:port`.
-    /// `members` is then this node alone.
-    pub join: Vec<String>,
-    /// The secrets that members prove to each other; unused with one member.
-    pub cluster_keys: Keyring,
-    /// Identity of the cluster: a directory of another cluster is refused.
-    pub store_id: [u8; 16],
-    /// Bytes of the stores kept in memory.
-    pub cache_bytes: usize,
-    /// Shards of the cluster, fixed when it is made. 0: the number it was made with, or one if it
-    /// is new.
-    pub shards: usize,
-    /// An idle shard hibernates after this time, in milliseconds; 0: never. Shard 0 never does.
-    pub hibernate_ms: u64,
-    /// Most time between two checkpoints of a store that changes, in milliseconds.
-    pub checkpoint_ms: u64,
-    /// Log entries kept behind a checkpoint for members that were away; a member that was away for
-    /// longer gets a snapshot.
-    pub log_entries_kept: u64,
-    /// Size of a segment of the log: it must hold the longest entry.
-    pub log_segment_bytes: u64,
-    /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
-    pub heartbeat_ms: u64,
-    /// A node that is alone may start without its log if its file system has this identity.
-    pub accept_log_loss: Option<[u8; 16]>,
-}
-
-impl fmt::Debug for NodeConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the key.
-        f.debug_struct("NodeConfig")
-            .field("id", &self.id)
-            .field("members", &self.members)
-            .finish_non_exhaustive()
-    }
-}
-
-impl NodeConfig {
-    /// Whether there are no other nodes, and never will be.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.members.len() == 1 && self.join.is_empty()
-    }
-
-    /// A shard with one replica.
-    #[must_use]
-    pub fn single(store_id: [u8; 16]) -> Self {
-        Self {
-            id: 1,
-            members: vec![(1, String::new())],
-            join: Vec::new(),
-            cluster_keys: ClusterKey::new([0; 32]).into(),
-            store_id,
-            cache_bytes: mds_namespace::limits::DISK_CACHE_BYTES_DEFAULT,
-            shards: 1,
-            hibernate_ms: HIBERNATE_MS_DEFAULT,
-            checkpoint_ms: 5_000,
-            log_entries_kept: LOG_ENTRIES_KEPT,
-            log_segment_bytes: LOG_SEGMENT_BYTES,
-            heartbeat_ms: 100,
-            accept_log_loss: None,
-        }
-    }
-}
-
-/// Why a shard did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is invalid: too many members, or this node is none of them.
-    #[error("bad configuration: {0}")]
-    Config(&'static str),
-    /// The cluster was made with another number of shards.
-    #[error(
-        "this cluster was made with {made} shards, and that cannot be changed: --shards {asked} is refused"
-    )]
-    Shards {
-        /// The cluster's number.
-        made: usize,
-        /// The configured number.
-        asked: usize,
-    },
-    /// The store cannot be opened.
-    #[error("store: {0}")]
-    Store(#[from] mds_namespace::StoreError),
-    /// The log cannot be opened.
-    #[error("log: {0}")]
-    Log(String),
-    /// The log of a node that is alone is gone, or an older one is in its place.
-    #[error(transparent)]
-    LogGone(#[from] LogGone),
-    /// The directory cannot be used, or the address cannot be listened on.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The engine refused to start.
-    #[error("raft: {0}")]
-    Raft(String),
-}
 
 /// Why a proposal has no outcome. Except for `NotLeader` it may have been carried out, or may still
 /// be.
@@ -195,39 +93,6 @@ pub struct Status {
     pub log_flushes: u64,
     /// Bytes of the store on disk.
     pub store_bytes: u64,
-}
-
-struct Inner {
-    host: Arc<Host>,
-    number: usize,
-    raft: Raft,
-    /// The leader as the engine reports it, for frequent queries.
-    server: crate::raft::ServerMetrics,
-    log: LogStore,
-    machine: Arc<MachineState>,
-    life: Life,
-    lease: Lease,
-    /// The term in which this replica last began to hand over what it led.
-    handed_over: AtomicU64,
-    /// A stop of the replica was requested.
-    halted: AtomicBool,
-    /// Highest time given to an entry here.
-    clock_unix_ns: AtomicU64,
-    /// When the shard was last active; monotonic.
-    active_ms: AtomicU64,
-    /// This replica leads, and its clock stands still.
-    hibernates: AtomicBool,
-    /// This replica votes, as of the last check.
-    votes: AtomicBool,
-    proposals: Semaphore,
-}
-
-/// One replica of a shard.
-#[derive(Clone)]
-pub struct Shard {
-    inner: Arc<Inner>,
-    /// The node, where this shard was started as the whole of it.
-    node: Option<Node>,
 }
 
 impl Shard {
@@ -286,6 +151,18 @@ impl Shard {
             Ok(view) => Ok(StateView::new(view)),
             Err(NoView::Torn(_)) => Err(ProposeError::Unavailable),
             Err(NoView::Store(error)) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Time of the last entry that is applied here, nanoseconds since 1970; 0 before the first.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view); [`ProposeError::Stopped`] if the store fails.
+    pub fn last_entry_unix_ns(&self) -> Result<u64, ProposeError> {
+        let view = self.view()?;
+        match Applied::load(view.namespace()) {
+            Ok(applied) => Ok(applied.clock_unix_ns),
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
         }
     }
 
@@ -402,31 +279,4 @@ impl Shard {
             }
         }
     }
-}
-
-fn engine_config(config: &NodeConfig, ticks: bool) -> Result<Config, StartError> {
-    let followers = !config.is_alone();
-    let engine = Config {
-        cluster_name: "shoal".to_owned(),
-        heartbeat_interval: config.heartbeat_ms,
-        election_timeout_min: config.heartbeat_ms * ELECTION_HEARTBEATS_MIN,
-        election_timeout_max: config.heartbeat_ms * ELECTION_HEARTBEATS_MAX,
-        install_snapshot_timeout: PROPOSE_MS_MAX,
-        max_payload_entries: REPLICATE_ENTRIES_MAX,
-        max_append_entries: Some(APPEND_ENTRIES_MAX),
-        // This crate schedules checkpoints: by bytes, entries and age.
-        snapshot_policy: SnapshotPolicy::Never,
-        // With followers `Shard::cut_covered` cuts the log. This policy may want to cut to an
-        // earlier place than a previous request, which the engine takes for its own fault.
-        max_in_snapshot_log_to_keep: if followers { u64::MAX } else { 0 },
-        enable_pre_vote: Some(followers),
-        // A leader sends entries to others while it still writes them. If it dies before they are
-        // in its own log, they may be committed all the same. If it led on in its term it would
-        // assign their places to other entries.
-        enable_leader_restore: Some(!followers),
-        // Liveness starts the clocks of all other shards, each in its turn.
-        enable_tick: ticks,
-        ..Config::default()
-    };
-    engine.validate().map_err(|error| StartError::Raft(error.to_string()))
 }

@@ -157,8 +157,7 @@ impl Shards {
         let mut unix_ns = self.inner.env.clock.wall_ns();
         for ino in &plan.inodes {
             let Some(shard) = self.inner.all.get(usize::from(shard_of(*ino))) else { continue };
-            let clock = shard.view()?.clock_unix_ns();
-            unix_ns = unix_ns.max(clock.map_err(|error| ProposeError::Stopped(error.to_string()))?);
+            unix_ns = unix_ns.max(shard.last_entry_unix_ns()?);
         }
         Ok(Timestamp::from_unix_ns(unix_ns))
     }

@@ -17,7 +17,7 @@ fn keys_have_the_documented_bytes() {
     let other = *b"abcdefghijkl";
     assert_eq!(client(0x0102), b"state/client/\0\0\0\0\0\0\x01\x02");
     assert_eq!(open(7, &other), b"state/open/\0\0\0\0\0\0\0\x07abcdefghijkl");
-    let of = of(9, StateKind::Lock, 3, &other);
+    let of = state_of(9, StateKind::Lock, 3, &other);
     assert_eq!(of, b"state/of/\0\0\0\0\0\0\0\x09\x02\0\0\0\0\0\0\0\x03abcdefghijkl");
     assert_eq!(parse_of(&of), Some((9, StateKind::Lock, 3, other)));
     assert_eq!(parse_of(&of[..of.len() - 1]), None);

@@ -13,15 +13,15 @@ use std::sync::{Arc, Weak};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::Inner;
 use crate::host::Host;
 use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS, IDENTIFY_MS_MAX};
 use crate::liveness::line;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::identity::number_of;
 use crate::raft::message::{Identity, QueryIdentity, RaftProcedure, To};
 use crate::raft::network::Links;
-use crate::shard::{Shard, StartError};
+use crate::handles::{NodeInner, Shard};
+use crate::start_error::StartError;
 
 /// Begins a shard of a node alone, which has no other node to query.
 pub(super) async fn begin_alone(host: &Host, shard: &Shard) -> Result<(), StartError> {
@@ -30,7 +30,7 @@ pub(super) async fn begin_alone(host: &Host, shard: &Shard) -> Result<(), StartE
 
 /// Begins the shards that this node should lead. Runs until they have begun and the cluster knows
 /// this node, or it stops or is dropped.
-pub(super) async fn begin_shards(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn begin_shards(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     let (mut polls, mut said) = (0, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
@@ -69,8 +69,8 @@ enum Begun {
 }
 
 /// Begins the shards that can begin.
-async fn begin_ready_shards(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
-    let Inner { host, shards, .. } = inner;
+async fn begin_ready_shards(inner: &NodeInner, polls: u32) -> Result<Begun, StartError> {
+    let NodeInner { host, shards, .. } = inner;
     if !host.config.join.is_empty() {
         return Ok(Begun::All);
     }

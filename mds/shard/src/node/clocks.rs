@@ -8,14 +8,13 @@ use std::sync::{Arc, Weak};
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::Inner;
 use crate::clocks::Witness;
 use crate::host::Host;
 use crate::limits::{CLOCK_AGREE_NS, CLOCK_QUERY_MS, STORES_AT_ONCE};
-use crate::shard::Shard;
+use crate::handles::{NodeInner, Shard};
 
 /// Runs until the node stops or is dropped.
-pub(super) async fn drive_clocks(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn drive_clocks(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     let (mut unfit, mut is_off) = (false, false);
     loop {
         let Some(inner) = node.upgrade() else { return };
@@ -64,7 +63,7 @@ fn query_clocks(host: &Arc<Host>) {
 fn record_log_times(host: &Host, shards: &[Shard]) {
     for shard in shards {
         // Other code reports a store that cannot be read, and an empty one has no time.
-        if let Ok(Ok(entry_ns @ 1..)) = shard.view().map(|view| view.clock_unix_ns()) {
+        if let Ok(entry_ns @ 1..) = shard.last_entry_unix_ns() {
             host.record_log_time(entry_ns);
         }
     }

@@ -4,11 +4,11 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
-use super::Inner;
+use crate::handles::NodeInner;
 use crate::liveness::Facts;
 
 /// Runs until the node stops or is dropped.
-pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn liveness(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
@@ -39,7 +39,7 @@ pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<boo
 
 /// Starts shard 0's clock once no lease is in force that this node may have given before a restart;
 /// a leader's at once.
-pub(super) async fn first_clock(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn first_clock(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let (host, first) = (&inner.host, &inner.shards[0]);

@@ -10,9 +10,6 @@ use std::sync::OnceLock;
 
 use tokio::sync::Notify;
 
-use super::Node;
-use crate::shard::Shard;
-
 /// An engine has stopped without a request to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Raft engine of shard {shard} has stopped: {error}")]
@@ -25,21 +22,18 @@ pub struct EngineStopped {
 
 /// The first engine of a node that stopped, once that was noticed.
 #[derive(Default)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     first: OnceLock<EngineStopped>,
     noticed: Notify,
 }
 
 impl Failure {
-    /// Scans for an engine that has stopped since the last scan.
-    pub(super) fn scan_engines(&self, shards: &[Shard], is_alone: bool) {
+    /// Notes the first of the engines that have stopped, unless one was noted before.
+    pub(super) fn note_engines(&self, stopped: impl IntoIterator<Item = EngineStopped>, is_alone: bool) {
         if self.first.get().is_some() {
             return;
         }
-        let mut stopped = shards.iter().enumerate().filter_map(|(shard, replica)| {
-            let error = replica.failure()?;
-            Some(EngineStopped { shard, error })
-        });
+        let mut stopped = stopped.into_iter();
         let Some(first) = stopped.next() else { return };
         let (shard, error, others) = (first.shard, &first.error, stopped.count());
         if is_alone {
@@ -61,22 +55,18 @@ impl Failure {
         let _ = self.first.set(first);
         self.noticed.notify_waiters();
     }
-}
 
-impl Node {
-    /// The first engine that stopped without a request, if one has: the caller must stop the node
-    /// and end its process.
-    #[must_use]
-    pub fn failure(&self) -> Option<EngineStopped> {
-        self.inner.failure.first.get().cloned()
+    /// The first engine that stopped, if one was noted.
+    pub(super) fn first(&self) -> Option<EngineStopped> {
+        self.first.get().cloned()
     }
 
-    /// Returns when there is a [`failure`](Self::failure).
-    pub async fn failed(&self) -> EngineStopped {
+    /// Returns when an engine has stopped.
+    pub(super) async fn wait_first(&self) -> EngineStopped {
         loop {
             // Registered before the check, so that no later notification is missed.
-            let noticed = self.inner.failure.noticed.notified();
-            if let Some(stopped) = self.failure() {
+            let noticed = self.noticed.notified();
+            if let Some(stopped) = self.first() {
                 return stopped;
             }
             noticed.await;

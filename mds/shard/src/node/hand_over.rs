@@ -6,18 +6,17 @@ use std::sync::{Arc, Weak};
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::Inner;
 use crate::host::Host;
 use crate::limits::{
     HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE, TORN_AGAIN_MS, TORN_LEAD_MS_MAX,
 };
 use crate::liveness::line;
-use crate::shard::Shard;
+use crate::handles::{NodeInner, Shard};
 use crate::spread::{Led, Spread};
 
 /// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this
 /// node cannot govern. Runs until the node stops or is dropped.
-pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn spread(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     let (mut spread, mut unfit) = (None, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
@@ -58,7 +57,7 @@ struct Unfit {
 
 /// The leader of shard 0 reads its own replicas of all others. While it installs a snapshot of any
 /// shard it has another node govern, since that may take long.
-async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
+async fn give_up_unfit(inner: &NodeInner, unfit: &mut Option<Unfit>) {
     if !inner.shards.iter().any(Shard::is_torn) {
         *unfit = None;
         return;

@@ -9,14 +9,15 @@ use env::Env;
 use tokio::sync::watch;
 
 use super::readmit::ReadmitError;
-use super::{Inner, bootstrap};
+use super::bootstrap;
 use crate::host::Host;
 use crate::limits::{JOIN_MS_MAX, JOIN_POLL_MS, MEMBERS_MAX};
 use crate::nodes::Known;
 use crate::raft::identity::number_of;
 use crate::raft::message::{Identity, Join, Joined, RaftProcedure, To};
 use crate::raft::network::Links;
-use crate::shard::{NodeConfig, Shard};
+use crate::config::NodeConfig;
+use crate::handles::{NodeInner, Shard};
 
 /// The number of shards of the cluster to join. Queries its nodes until one answers.
 pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
@@ -35,7 +36,7 @@ pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
 }
 
 /// Sends JOIN until shard 0 has this node for good, or the node stops or is dropped.
-pub(super) async fn join_cluster(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn join_cluster(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;

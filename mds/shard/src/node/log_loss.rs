@@ -12,37 +12,15 @@ use mds_namespace::{MetaStore, StoreError, superblock};
 
 use crate::limits::LOG_BEHIND_MAX;
 use crate::raft::log_store::SharedLog;
-use crate::raft::machine::Applied;
-use crate::shard::StartError;
-
-/// What a lost log contained.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the metadata log is gone: {} ends at entry {log_index}, but shard {shard} had entry {applied_index} in its store. What was changed after {} \
-     is missing. If the log is on a disk that is not mounted, mount that. Else, to go on without these changes, start once with \
-     --accept-log-loss {:032x}", .log_dir.display(), utc(.since_unix_s), u128::from_be_bytes(*.file_system)
-)]
-pub struct LogGone {
-    /// The log's directory.
-    pub log_dir: PathBuf,
-    /// The shard that shows it.
-    pub shard: usize,
-    /// The last entry of the log; 0: it has none.
-    pub log_index: u64,
-    /// The last entry that the store has.
-    pub applied_index: u64,
-    /// The time of that entry, seconds since 1970. Changes from then on may be lost.
-    pub since_unix_s: u64,
-    /// The file system whose id accepts the loss.
-    pub file_system: [u8; 16],
-}
+use crate::raft::applied::Applied;
+use crate::start_error::{LogGone, StartError, format_utc};
 
 /// Refuses stores that are ahead of their log by more than a power cut explains, unless the
 /// operator accepted that for this file system.
 ///
 /// # Errors
 /// [`StartError::LogGone`]; the store's.
-pub(super) fn check(
+pub(super) fn check_logs(
     log: &SharedLog,
     log_dir: &Path,
     stores: &[Arc<dyn MetaStore>],
@@ -73,7 +51,7 @@ pub(super) fn check(
         if accepted != Some(file_system) {
             return Err(gone.into());
         }
-        let since = utc(&gone.since_unix_s);
+        let since = format_utc(&gone.since_unix_s);
         tracing::warn!(
             shard,
             applied_index,
@@ -82,38 +60,4 @@ pub(super) fn check(
         );
     }
     Ok(())
-}
-
-/// Formats a time.
-fn utc(unix_s: &u64) -> String {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    // Days of the proleptic Gregorian calendar, in eras of 400 years that begin in March.
-    let since = days + 719_468;
-    let (era, day) = (since / 146_097, since % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{of_month:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_in_words() {
-        for (unix_s, words) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59:59 UTC"),
-            (951_782_400, "2000-02-29 00:00:00 UTC"),
-            (1_800_000_000, "2027-01-15 08:00:00 UTC"),
-            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
-        ] {
-            assert_eq!(utc(&unix_s), words);
-        }
-    }
 }

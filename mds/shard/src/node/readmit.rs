@@ -10,12 +10,12 @@ use std::sync::Weak;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{Inner, Node, bootstrap};
+use super::bootstrap;
 use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::message::Identity;
 use crate::roster::{Change, Plan};
-use crate::shard::Shard;
+use crate::handles::{Node, NodeInner, Shard};
 
 /// Progress of a node's readmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Node {
     /// # Errors
     /// See [`ReadmitError`].
     pub async fn readmit(&self, number: u64) -> Result<Readmission, ReadmitError> {
-        let Inner { host, shards, .. } = &*self.inner;
+        let NodeInner { host, shards, .. } = &*self.inner;
         let addr = host.nodes.address(number).ok_or(ReadmitError::Unknown(number))?;
         if !shards[0].is_leader() {
             return Err(ReadmitError::NotLeader);
@@ -100,7 +100,7 @@ impl Node {
 
 /// Brings the shards that are led here in line with shard 0. Runs until the node stops or is
 /// dropped.
-pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn reconcile(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let is_done = bring_in_line(&inner).await;
@@ -114,7 +114,7 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
 }
 
 /// Takes one step for each led shard that is not in line. True if all are.
-async fn bring_in_line(inner: &Inner) -> bool {
+async fn bring_in_line(inner: &NodeInner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
     others.iter().for_each(Shard::update_vote);
     learn_addresses(inner, first);
@@ -162,7 +162,7 @@ async fn step_of_first(first: &Shard, others: &[Shard]) {
 }
 
 /// Learns the addresses of the nodes that shard 0 knows.
-fn learn_addresses(inner: &Inner, first: &Shard) {
+fn learn_addresses(inner: &NodeInner, first: &Shard) {
     let nodes = first.nodes();
     if !nodes.is_empty() {
         inner.host.set_nodes(nodes);

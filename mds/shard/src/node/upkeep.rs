@@ -5,12 +5,12 @@
 use std::sync::Weak;
 use tokio::sync::watch;
 
-use super::Inner;
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, CHECKPOINTS_BEGUN_MAX,
     LAGGING_FREED_MAX, LOG_LAG_POLLS,
 };
-use crate::shard::Shard;
+use super::failure::EngineStopped;
+use crate::handles::{NodeInner, Shard};
 
 /// One shard's last checkpoint.
 #[derive(Clone, Copy, Default)]
@@ -22,13 +22,17 @@ struct Last {
 }
 
 /// Runs until the node stops or is dropped.
-pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn checkpoints(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {
     let (mut lasts, mut polls, mut first) = (Vec::new(), 0_u64, 0);
     loop {
         let Some(inner) = node.upgrade() else { return };
         let sleep = inner.host.env.clock.sleep_ms(CHECKPOINT_POLL_MS);
         lasts.resize(inner.shards.len(), Last::default());
-        inner.failure.scan_engines(&inner.shards, inner.host.config.is_alone());
+        let stopped = inner.shards.iter().enumerate().filter_map(|(shard, replica)| {
+            let error = replica.failure()?;
+            Some(EngineStopped { shard, error })
+        });
+        inner.failure.note_engines(stopped, inner.host.config.is_alone());
         begin_due(&inner, &mut lasts, &mut first).await;
         polls += 1;
         if polls.is_multiple_of(LOG_LAG_POLLS) {
@@ -44,7 +48,7 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
 
 /// Begins due checkpoints, some at a time, each shard in turn, and lets the log before completed
 /// ones be cut.
-async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) {
+async fn begin_due(inner: &NodeInner, lasts: &mut [Last], first: &mut usize) {
     let (mut begun, shards) = (0, inner.shards.len());
     let from = *first;
     for at in (from..from + shards).map(|at| at % shards) {
@@ -90,7 +94,7 @@ fn is_long(shard: &Shard) -> bool {
 }
 
 /// Frees old segments of shards that have been idle for long (docs/formats/raft_log.md, Renewal).
-async fn renew_lagging(inner: &Inner) {
+async fn renew_lagging(inner: &NodeInner) {
     let mut lagging = inner.host.log.lagging();
     lagging.retain(|(at, _)| inner.shards.get(*at).is_some_and(|shard| !shard.has_ended()));
     for (at, is_far) in lagging.into_iter().take(LAGGING_FREED_MAX) {

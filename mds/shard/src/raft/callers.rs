@@ -9,28 +9,11 @@ use std::sync::Arc;
 
 use env::Env;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::caller::{Caller, CallersReport};
 use super::network::Links;
 use crate::limits::{CALLERS_AGAIN_MS, CALLERS_MAX};
-
-/// A connection of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Caller {
-    /// The service address and port that it goes to.
-    pub service: SocketAddr,
-    /// The client's address and port.
-    pub client: SocketAddr,
-}
-
-/// A leader's report of its callers: all of them, each time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CallersReport {
-    /// The leader's term.
-    pub(crate) term: u64,
-    pub(crate) callers: Vec<Caller>,
-}
 
 /// The report that this member received, and the one that it sends.
 pub(crate) struct Callers {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::NodeId;
+use super::type_config::NodeId;
 use super::message::To;
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, HELD_LOG_BYTES_MAX, HELD_LOG_ENTRIES_MAX,

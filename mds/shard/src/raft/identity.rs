@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use env::{Disk, Entropy, OpenMode};
 
-use super::NodeId;
+use super::type_config::NodeId;
 
 /// Bits of a name that are the node's number.
 const NUMBER_BITS: u32 = 16;

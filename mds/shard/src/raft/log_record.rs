@@ -8,7 +8,7 @@ use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use wal::{Record, RecordHeader};
 
-use super::{LogId, Membership, RaftEntry, Vote, log_id};
+use super::type_config::{LogId, Membership, RaftEntry, Vote, log_id};
 
 const KIND_ENTRY: u8 = 1;
 const KIND_VOTE: u8 = 2;

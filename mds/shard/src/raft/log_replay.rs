@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use wal::{Location, RecordHeader};
 
 use super::log_record::{self, LogEvent, UnknownRecord};
-use super::{LogId, Vote};
+use super::type_config::{LogId, Vote};
 
 /// Why records do not form a log.
 #[derive(Debug, thiserror::Error)]

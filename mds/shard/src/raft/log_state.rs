@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, RangeBounds};
 
-use super::{LogId, RaftEntry, Vote};
+use super::type_config::{LogId, RaftEntry, Vote};
 
 #[derive(Default)]
 pub(super) struct State {

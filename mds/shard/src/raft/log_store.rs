@@ -19,14 +19,15 @@ use env::{Clock, Disk};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use wal::{AppendError, Appended, Durability, Location, Record, Wal, WalConfig};
+use wal::{Appended, Durability, Location, Record, Wal, WalConfig};
 
+use super::append_error::failed;
 use super::log_record;
 use super::log_replay::{GroupReplay, Replay, ReplayError};
 use super::log_state::State;
 use super::unhurried::{self, Unhurried};
 use super::waiting_disk::WaitingDisk;
-use super::{LogId, RaftEntry, Types, Vote};
+use super::type_config::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{
     LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX, REPLICATE_BYTES_MAX,
 };
@@ -304,15 +305,6 @@ fn parts(entries: &[RaftEntry]) -> Vec<&[RaftEntry]> {
         all.push(&entries[begin..]);
     }
     all
-}
-
-pub(super) fn failed(error: AppendError) -> io::Error {
-    match error {
-        AppendError::NoSpace => io::Error::new(io::ErrorKind::StorageFull, error),
-        AppendError::TooLarge { .. } | AppendError::Failed(_) | AppendError::Closed => {
-            io::Error::other(error)
-        }
-    }
 }
 
 impl RaftLogReader<Types> for LogStore {

@@ -18,47 +18,18 @@ use mds_namespace::{Durability, MetaStore, StoreError, View};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use serde::{Deserialize, Serialize};
 
 use super::life::Part;
-use super::snapshot::SnapshotData;
-use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types, off_thread};
+use super::snapshot::{Snapshot, SnapshotData};
+use super::off_thread;
+use super::applied::Applied;
+use super::entry::Answer;
+use super::type_config::{LogId, RaftEntry, SnapshotMeta, StoredMembership, Types};
 use crate::apply;
 use crate::clocks::following;
 use crate::command::Outcome;
 use crate::key;
 use crate::limits::{APPLY_ENTRIES_MAX, APPLY_KEYS_MAX, APPLY_MS_MAX};
-use crate::record::VALUE_VERSION;
-
-/// The position up to which the store has the log, and the state that continues from there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Applied {
-    pub(crate) log_id: Option<LogId>,
-    pub(crate) membership: StoredMembership,
-    /// Time of the last entry. Whichever node leads, it steps back only by a minute or more:
-    /// `clocks::following`.
-    pub(crate) clock_unix_ns: u64,
-}
-
-impl Applied {
-    pub(crate) fn load(view: &dyn View) -> Result<Self, StoreError> {
-        let Some(bytes) = view.get(key::APPLIED)? else { return Ok(Self::default()) };
-        let corrupt = StoreError::Corrupt("applied position");
-        let Some((&VALUE_VERSION, rest)) = bytes.split_first() else { return Err(corrupt) };
-        match postcard::take_from_bytes(rest) {
-            Ok((applied, [])) => Ok(applied),
-            Ok(_) | Err(_) => Err(corrupt),
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![VALUE_VERSION]).expect("numbers and strings encode")
-    }
-
-    pub(crate) fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.log_id, last_membership: self.membership.clone() }
-    }
-}
 
 /// A store contains a part of a snapshot: its replacement has begun and has not ended, or failed.
 /// It must not be read or made durable.
@@ -139,6 +110,9 @@ impl MachineState {
         if self.check_whole()? == before { Ok(view) } else { Err(Torn.into()) }
     }
 }
+
+/// The engine with our types.
+pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
 /// The engine's handle on the state machine.
 pub(crate) struct Machine {
@@ -350,9 +324,9 @@ mod tests {
     use crate::command::data::Format;
     use crate::command::Command;
     use crate::entry::Entry;
-    use crate::raft::EncodedEntry;
+    use crate::raft::entry::EncodedEntry;
     use crate::raft::life::{Life, Task};
-    use crate::raft::log_id;
+    use crate::raft::type_config::log_id;
     use crate::raft::snapshot::{Encoder, Receiver};
 
     /// A clock that advances by half of what commands may take whenever it is read.

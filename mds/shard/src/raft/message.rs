@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use wire_nfs::control::{Refusal, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-use super::{NodeId, SnapshotMeta, Vote};
+use super::type_config::{NodeId, SnapshotMeta, Vote};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The version of the Raft program.

@@ -30,15 +30,16 @@ use wire_nfs::control::{Keyring, NodeKind, Procedure, RAFT_PROGRAM, decode_reply
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
-use super::callers::CallersReport;
+use super::caller::CallersReport;
 use super::hold::Holds;
 use super::life::Part;
 use super::message::{
     ClockShows, QueryClock, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result,
     encode_args,
 };
-use super::snapshot::{Encoder, SnapshotData};
-use super::{NodeId, Snapshot, Types, Vote, off_thread};
+use super::snapshot::{Encoder, Snapshot, SnapshotData};
+use super::off_thread;
+use super::type_config::{NodeId, Types, Vote};
 use crate::limits::{
     CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX, SNAPSHOT_INSTALL_MS_MAX, UNPROVEN_MS_MAX,
 };

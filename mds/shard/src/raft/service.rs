@@ -26,11 +26,12 @@ use super::message::{
     ClockShows, Identity, QueryClock, QueryIdentity, RAFT_VERSION, RaftProcedure, SnapshotChunk,
     SnapshotInstall, decode_args, decode_to, encode_result,
 };
-use super::snapshot::Receiver;
-use super::{NodeId, Raft, Snapshot, Types, Vote};
+use super::snapshot::{Receiver, Snapshot};
+use super::machine::Raft;
+use super::type_config::{NodeId, Types, Vote};
+use crate::handles::Shard;
 use crate::host::Host;
 use crate::limits::{TORN_ANSWER_MS_MAX, TORN_NOTIFY_MS};
-use crate::shard::Shard;
 
 type AppendEntriesRequest = openraft::raft::AppendEntriesRequest<Types>;
 type AppendEntriesResponse = openraft::raft::AppendEntriesResponse<Types>;

@@ -15,8 +15,9 @@ use env::{Disk, File, OpenMode};
 use mds_namespace::store::transfer::{self, Pairs};
 use mds_namespace::{MetaStore, StoreError, View};
 
-use super::machine::Applied;
-use super::{SnapshotMeta, off_thread};
+use super::applied::Applied;
+use super::off_thread;
+use super::type_config::{SnapshotMeta, Types};
 use crate::key;
 use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_KEY_BYTES_MAX, SNAPSHOT_VALUE_BYTES_MAX};
 
@@ -226,6 +227,9 @@ pub(crate) enum SnapshotData {
     /// Received from the leader and checked, in a file.
     Received(Received),
 }
+
+/// A snapshot: what it contains, and access to its bytes.
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
 
 /// A snapshot that was received over the network.
 pub(crate) struct Received {

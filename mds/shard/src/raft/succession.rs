@@ -23,7 +23,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::identity::number_of;
-use super::{NodeId, Raft, Vote};
+use super::machine::Raft;
+use super::type_config::{NodeId, Vote};
 use crate::host::Host;
 use crate::limits::{
     ELECTIONS_MAX, PROBE_MS_MAX, PROBE_PAUSES_MS, SUCCESSION_MS, SUCCESSION_STEP_MS, SUCCESSION_TRIES_MAX,

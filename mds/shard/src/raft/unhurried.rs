@@ -17,7 +17,8 @@ use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use wal::Wal;
 
-use super::{RaftEntry, Types};
+use super::append_error::failed;
+use super::type_config::{RaftEntry, Types};
 use crate::limits::UNHURRIED_MS_MAX;
 
 /// Notifies the engine of a completed flush.
@@ -56,7 +57,7 @@ impl Unhurried {
             own.clock.sleep_ms(UNHURRIED_MS_MAX).await;
             let due = own.take_callbacks();
             if !due.is_empty() {
-                let flushed = wal.sync().await.map_err(super::log_store::failed);
+                let flushed = wal.sync().await.map_err(failed);
                 notify_engine(due, &flushed);
             }
         });

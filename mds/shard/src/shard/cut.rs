@@ -1,7 +1,7 @@
 //! Cuts a shard's log behind its checkpoints, but for entries that other nodes may still need.
 
 use super::*;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::hold::{Holds, Tail};
 
 impl Shard {

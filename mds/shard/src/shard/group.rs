@@ -9,9 +9,9 @@ use mds_namespace::store::transfer;
 use super::*;
 use crate::host::ClusterClock;
 use crate::liveness::Facts;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::life::Task;
-use crate::raft::machine::Applied;
+use crate::raft::applied::Applied;
 use crate::raft::network::Links;
 
 impl Shard {
@@ -36,7 +36,7 @@ impl Shard {
         )
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
-        let inner = Inner {
+        let inner = ShardInner {
             active_ms: AtomicU64::new(host.now_ms()),
             lease: Lease::new(&*host.env.clock, host.config.heartbeat_ms),
             host,
@@ -58,7 +58,7 @@ impl Shard {
 
     /// Waits until the log is applied if this is the only replica.
     pub(crate) async fn recover(&self) -> Result<(), StartError> {
-        let Inner { raft, host, .. } = &*self.inner;
+        let ShardInner { raft, host, .. } = &*self.inner;
         if !host.config.is_alone() {
             return Ok(());
         }
@@ -89,7 +89,7 @@ impl Shard {
 
     /// The error with which its engine has stopped, if that was not requested.
     pub(crate) fn failure(&self) -> Option<String> {
-        let Inner { raft, life, halted, .. } = &*self.inner;
+        let ShardInner { raft, life, halted, .. } = &*self.inner;
         if !life.is_over() || halted.load(Ordering::Acquire) {
             return None;
         }
@@ -166,7 +166,7 @@ impl Shard {
     /// Other nodes that have all entries of this leader, voters or not.
     fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
         let last = metrics.last_log_index;
-        let has_all = move |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == last;
+        let has_all = move |matched: &Option<crate::raft::type_config::LogId>| matched.map(|id| id.index()) == last;
         let (others, me) = (metrics.replication.iter().flatten(), self.inner.host.id);
         others.filter(move |(id, matched)| **id != me && has_all(matched)).map(|(id, _)| *id)
     }
@@ -250,7 +250,7 @@ impl Shard {
     /// As [`give_up`](Self::give_up), except to these nodes. Returns the node that was asked to
     /// lead.
     pub(crate) async fn give_up_but(&self, but: &[u64]) -> Option<u64> {
-        let Inner { host, raft, .. } = &*self.inner;
+        let ShardInner { host, raft, .. } = &*self.inner;
         if !self.leads_engine() {
             return None;
         }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 
-use super::{Inner, Shard};
-use crate::raft::callers::Caller;
+use crate::handles::{Shard, ShardInner};
+use crate::raft::caller::Caller;
 use crate::raft::identity::number_of;
 
 impl Shard {
@@ -19,7 +19,7 @@ impl Shard {
     /// may have led meanwhile.
     #[must_use]
     pub fn leading_term(&self) -> Option<u64> {
-        let Inner { host, raft, .. } = &*self.inner;
+        let ShardInner { host, raft, .. } = &*self.inner;
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
         let (vote, acked) = (metrics.vote, metrics.last_quorum_acked);

@@ -7,7 +7,7 @@ use openraft::ChangeMembers;
 use super::*;
 use crate::limits::LEARNER_LAG_MAX;
 use crate::nodes::Known;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 use crate::raft::identity::number_of;
 use crate::roster::{Change, Members};
 

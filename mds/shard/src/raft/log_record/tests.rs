@@ -9,7 +9,7 @@ use crate::command::data::WorkDone;
 use crate::command::open::{How, Open, Share, Target};
 use crate::command::Command;
 use crate::entry::{Entry, Origin};
-use crate::raft::EncodedEntry;
+use crate::raft::entry::EncodedEntry;
 
 fn header(record: &Record) -> RecordHeader {
     let payload_len = record.payload.iter().map(Bytes::len).sum::<usize>();

@@ -8,7 +8,8 @@ use openraft::storage::RaftLogStorageExt;
 
 use super::*;
 use crate::limits::{LOG_SEGMENT_BYTES, ROOM_RETRY_MS, UNHURRIED_MS_MAX};
-use crate::raft::{EncodedEntry, log_id};
+use crate::raft::entry::EncodedEntry;
+use crate::raft::type_config::log_id;
 
 const STORE_ID: [u8; 16] = [3; 16];
 

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
 use crate::limits::WATCH_MS;
-use crate::raft::NodeId;
+use crate::raft::type_config::NodeId;
 
 /// Makes a pass over all `leaders` at each ring, until `rings` is dropped.
 pub(super) async fn passes<L, P>(
