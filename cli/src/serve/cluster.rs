@@ -11,7 +11,7 @@ use ds_server::{DataServer, Domain, DsConfig};
 use env::Clock;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
-use mds_shard::EngineStopped;
+use mds_raft::EngineStopped;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::Keyring;
 
