@@ -73,6 +73,8 @@ impl Entry {
         if ENTRY_BYTES_MAX < bytes.len() {
             return Err(EntryError::TooLong(bytes.len()));
         }
+        assert!(bytes.first() == Some(&ENTRY_VERSION), "an entry begins with its version");
+        debug_assert!(Self::decode(&bytes).is_ok(), "an entry that is encoded can be read");
         Ok(bytes)
     }
 

@@ -68,11 +68,14 @@ pub const SERVERS: &[u8] = b"state/server/";
 pub const DRAINING: &[u8] = b"state/draining/";
 
 fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(word.len() + fields.iter().map(|field| field.len()).sum::<usize>());
+    debug_assert!(word.starts_with(PREFIX), "all keys of this crate have one prefix");
+    let len = word.len() + fields.iter().map(|field| field.len()).sum::<usize>();
+    let mut key = Vec::with_capacity(len);
     key.extend_from_slice(word);
     for field in fields {
         key.extend_from_slice(field);
     }
+    assert!(key.len() == len, "a key has room for its fields from the start");
     key
 }
 
@@ -133,6 +136,7 @@ pub fn after(prefix: &[u8]) -> Vec<u8> {
     let last = end.iter().rposition(|byte| *byte != 0xff).expect("our prefixes begin with letters");
     end.truncate(last + 1);
     end[last] += 1;
+    debug_assert!(prefix < end.as_slice(), "the end of a range lies behind its keys");
     end
 }
 
@@ -210,7 +214,10 @@ pub fn parse_state_of(key: &[u8]) -> Option<(u64, StateKind, Ino, [u8; OTHER_BYT
     let (kind, rest) = rest.split_first()?;
     let (ino, rest) = rest.split_first_chunk::<8>()?;
     let other: [u8; OTHER_BYTES] = rest.try_into().ok()?;
-    Some((u64::from_be_bytes(*client), StateKind::of_number(*kind)?, u64::from_be_bytes(*ino), other))
+    let (client, ino) = (u64::from_be_bytes(*client), u64::from_be_bytes(*ino));
+    let kind = StateKind::of_number(*kind)?;
+    debug_assert!(state_of(client, kind, ino, &other) == key, "a key that is parsed is made again");
+    Some((client, kind, ino, other))
 }
 
 /// All opens of a file.
@@ -338,7 +345,9 @@ pub fn layout(ino: Ino, client: u64) -> Vec<u8> {
 pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
     let fields = key.strip_prefix(LAYOUTS)?;
     let (ino, client) = fields.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?)))
+    let (ino, client) = (u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?));
+    debug_assert!(layout(ino, client) == key, "a key that is parsed is made again");
+    Some((ino, client))
 }
 
 /// The exports through which data-server handles of a file were given out.
@@ -350,7 +359,9 @@ pub fn handed(ino: Ino) -> Vec<u8> {
 /// The file in a key made by [`handed`].
 #[must_use]
 pub fn parse_handed(key: &[u8]) -> Option<Ino> {
-    Some(u64::from_be_bytes(key.strip_prefix(HANDED)?.try_into().ok()?))
+    let ino = u64::from_be_bytes(key.strip_prefix(HANDED)?.try_into().ok()?);
+    debug_assert!(handed(ino) == key, "a key that is parsed is made again");
+    Some(ino)
 }
 
 /// All sessions of a client, oldest first: a session's id begins with its client and the sequence
@@ -387,8 +398,10 @@ pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
 /// The slot in a key made by [`slot()`].
 #[must_use]
 pub fn parse_slot(key: &[u8]) -> Option<([u8; 16], u32)> {
-    let (session, slot) = key.strip_prefix(SLOTS)?.split_first_chunk::<16>()?;
-    Some((*session, u32::from_be_bytes(slot.try_into().ok()?)))
+    let (session, number) = key.strip_prefix(SLOTS)?.split_first_chunk::<16>()?;
+    let number = u32::from_be_bytes(number.try_into().ok()?);
+    debug_assert!(slot(session, number) == key, "a key that is parsed is made again");
+    Some((*session, number))
 }
 
 /// The intent of an act on several shards that this shard coordinates.
@@ -401,7 +414,10 @@ pub fn intent(id: IntentId) -> Vec<u8> {
 #[must_use]
 pub fn parse_intent(key: &[u8]) -> Option<IntentId> {
     let (term, number) = key.strip_prefix(INTENTS)?.split_first_chunk::<8>()?;
-    Some(IntentId { term: u64::from_be_bytes(*term), number: u64::from_be_bytes(number.try_into().ok()?) })
+    let id =
+        IntentId { term: u64::from_be_bytes(*term), number: u64::from_be_bytes(number.try_into().ok()?) };
+    debug_assert!(intent(id) == key, "a key that is parsed is made again");
+    Some(id)
 }
 
 /// One data server.
@@ -419,7 +435,9 @@ pub fn draining(id: u32) -> Vec<u8> {
 /// The data server in a key made by [`draining`].
 #[must_use]
 pub fn parse_draining(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.strip_prefix(DRAINING)?.try_into().ok()?))
+    let id = u32::from_be_bytes(key.strip_prefix(DRAINING)?.try_into().ok()?);
+    debug_assert!(draining(id) == key, "a key that is parsed is made again");
+    Some(id)
 }
 
 /// The position of a data server's journal, by the identity of its store.

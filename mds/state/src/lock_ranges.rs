@@ -28,6 +28,7 @@ impl Span {
             length => {
                 // The end itself must fit 64 bits, too.
                 let end = range.offset_bytes.checked_add(length)?;
+                assert!(range.offset_bytes < end, "a range that is not empty ends behind its beginning");
                 Some(Self { first: range.offset_bytes, last: end - 1 })
             }
         }
@@ -80,12 +81,15 @@ pub fn unlock(held: &[HeldRange], span: Span) -> Vec<HeldRange> {
             left.push(HeldRange { first: span.last + 1, ..*range });
         }
     }
+    debug_assert!(left.iter().all(|range| !range.overlaps(span)), "nothing is held of what was unlocked");
+    debug_assert!(left.len() <= held.len() + 1, "at most one range is split");
     left
 }
 
 /// Locks `span` in place of what the owner held there.
 #[must_use]
 pub fn lock(held: &[HeldRange], span: Span, exclusive: bool) -> Vec<HeldRange> {
+    assert!(span.first <= span.last, "a span is not empty");
     let mut ranges = unlock(held, span);
     let at = ranges.partition_point(|range| range.first < span.first);
     ranges.insert(at, HeldRange { first: span.first, last: span.last, exclusive });
@@ -101,6 +105,12 @@ pub fn lock(held: &[HeldRange], span: Span, exclusive: bool) -> Vec<HeldRange> {
     assert!(
         merged.windows(2).all(|pair| pair[0].last < pair[1].first),
         "held ranges are sorted and disjoint"
+    );
+    debug_assert!(
+        merged.iter().any(|range| {
+            range.exclusive == exclusive && range.first <= span.first && span.last <= range.last
+        }),
+        "one range holds all that was locked"
     );
     merged
 }

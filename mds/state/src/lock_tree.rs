@@ -33,7 +33,10 @@ type Found<'a> = &'a mut dyn FnMut([u8; OTHER_BYTES], HeldRange) -> ControlFlow<
 pub(crate) fn node(first: u64, last: u64) -> (u8, u64) {
     let level = 64 - (first ^ last).leading_zeros();
     let level = u8::try_from(level).expect("64 at most");
-    (level, base(first, level))
+    let base = base(first, level);
+    assert!(base == self::base(last, level), "a node contains its whole range");
+    assert!(base <= first.min(last), "a node begins before its range");
+    (level, base)
 }
 
 /// The first byte of the node of a level that contains a byte.
@@ -105,6 +108,10 @@ pub(crate) fn neighbours(
         found.push(range);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
+    debug_assert!(
+        found.windows(2).all(|pair| pair[0].last < pair[1].first),
+        "the ranges of a stateid are sorted and disjoint"
+    );
     Ok(found)
 }
 
@@ -158,6 +165,8 @@ impl Level<'_> {
         if first == last {
             return Ok(ControlFlow::Continue(()));
         }
+        assert!(first < last, "nodes are in the order of the ends of a span");
+        assert!(self.level < 64, "the highest level has one node");
         // Nodes between these two are completely inside the span. The level has two nodes at least,
         // so it is not the 64th.
         let from = self.key(BY_FIRST, first + (1_u64 << self.level), 0);

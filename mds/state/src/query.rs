@@ -82,6 +82,7 @@ pub(crate) fn of_kind(
         found.extend(key::parse_state_of(key).map(|(_, _, ino, other)| (ino, other)));
         ControlFlow::Continue(())
     })?;
+    assert!(found.len() <= limit, "no more is returned than was asked for");
     Ok(found)
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn open(
     if open.client != client {
         return Err(Refusal::BadStateid);
     }
+    debug_assert!(open.other == stateid.other, "an open is stored under its identity");
     check_seqid(stateid.seqid, open.seqid)?;
     Ok(open)
 }
@@ -143,6 +145,7 @@ pub(crate) fn lock(
     if lock.client != client {
         return Err(Refusal::BadStateid);
     }
+    debug_assert!(lock.other == stateid.other, "a lock is stored under its identity");
     check_seqid(stateid.seqid, lock.seqid)?;
     Ok(lock)
 }
@@ -198,6 +201,9 @@ pub(crate) fn lock_conflict(
         ControlFlow::Break(())
     })?;
     let Some((other, held)) = first else { return Ok(None) };
+    assert!(Some(other) != own, "an owner does not conflict with itself");
+    assert!(exclusive || held.exclusive, "two read locks do not conflict");
+    assert!(held.first <= span.last && span.first <= held.last, "a conflict lies in the span");
     let lock: LockRecord = read(view, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
     let LockRecord { client, owner, .. } = lock;
     Ok(Some(Conflict { range: held.range(), exclusive: held.exclusive, client, owner }))

@@ -57,6 +57,7 @@ impl StateKind {
 pub fn other(kind: StateKind, shard: u16, counter: u64) -> [u8; OTHER_BYTES] {
     let mut bytes = [0; OTHER_BYTES];
     bytes[0] = kind.number();
+    assert!(StateKind::of_number(bytes[0]) == Some(kind), "the number of a kind names that kind");
     bytes[2..4].copy_from_slice(&shard.to_be_bytes());
     bytes[4..].copy_from_slice(&counter.to_be_bytes());
     bytes

@@ -144,10 +144,13 @@ impl StateView {
     /// The store's.
     pub fn files_with_layouts(&self, from: Ino, limit: usize) -> Result<Vec<Ino>, Refusal> {
         let (from, to) = (key::layouts(from), key::after(key::LAYOUTS));
-        mds_namespace::store::list(self.namespace(), &from, &to, limit, |key, _| {
+        let files = mds_namespace::store::list(self.namespace(), &from, &to, limit, |key, _| {
             let (ino, _) = key::parse_layout(key).ok_or(StoreError::Corrupt("key of a layout"))?;
-            Ok(ino)
-        })
+            Ok::<_, Refusal>(ino)
+        })?;
+        assert!(files.len() <= limit, "no more is returned than was asked for");
+        debug_assert!(files.is_sorted(), "files come in the order of their numbers");
+        Ok(files)
     }
 
     /// An inode.
@@ -256,7 +259,9 @@ impl StateView {
             })?;
             let Some(rest) = next else { break };
             let one: [u8; N] = *rest.first_chunk().ok_or(StoreError::Corrupt("key of a client's state"))?;
-            from = key::after(&[word, &one].concat());
+            let next = key::after(&[word, &one].concat());
+            assert!(from < next, "each step goes on behind what it found");
+            from = next;
             found.insert(one);
         }
         Ok(found)

@@ -66,6 +66,7 @@ pub(super) fn hand_over(txn: &mut dyn Txn, asked: &HandOver) -> Result<Outcome, 
         all_known(txn, change.copies.servers())?;
         records.push(hand_over::hand_over(txn, change)?.map(told));
     }
+    assert!(records.len() == asked.changes.len(), "each change has its answer");
     Ok(Outcome::Copies(records))
 }
 
@@ -100,6 +101,8 @@ pub(super) fn set_exports(txn: &mut dyn Txn, replaces: u64, exports: &[Export]) 
         return Ok(Outcome::Exports(ExportsSet::Changed(before.version)));
     }
     let after = before.replaced_by(exports).ok_or(Refusal::TableFull)?;
+    assert!(before.version < after.version, "each change of the exports has a later version");
+    assert!(after.lists(exports), "the list has the exports that were asked for");
     table::put(txn, key::EXPORTS, &after)?;
     Ok(Outcome::Exports(ExportsSet::Done(after.version)))
 }

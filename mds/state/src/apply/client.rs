@@ -18,7 +18,7 @@ use crate::command::client::{
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient};
+use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient, Tally};
 use crate::{query, values};
 
 impl From<ExchangeError> for Refusal {
@@ -77,6 +77,7 @@ fn free_id(view: &dyn View, mut id: u64) -> Result<u64, Refusal> {
     while id == 0 || stored(view, id)?.is_some() {
         id = id.wrapping_add(1);
     }
+    assert!(id != 0, "zero is no client id");
     Ok(id)
 }
 
@@ -164,6 +165,8 @@ pub(super) fn exchange_id(
                 replaces: replaces.or(evicts),
             };
             let client = StoredClient { record, reclaim_complete: false };
+            assert!(answer.client != 0, "zero is no client id");
+            assert!(!client.record.confirmed, "CREATE_SESSION confirms a client");
             waiting::enter(txn, answer.client, address.unwrap_or_default())?;
             table::put(txn, &key::client(answer.client), &client)?;
             Ok(ClientMade { answer, evicted })
@@ -188,6 +191,9 @@ pub(super) fn confirm_client(
         ConfirmDecision::Replay => return Ok(Confirmed { replay: true, dropped: Vec::new() }),
         ConfirmDecision::Confirm { record } => record,
     };
+    assert!(record.client == client, "a client keeps its id");
+    assert!(record.confirmed, "CREATE_SESSION confirms a client");
+    assert!(record.sequence != before.record.sequence, "each CREATE_SESSION moves the sequence");
     let mut dropped = Vec::new();
     if !before.record.confirmed {
         waiting::strike(txn, client)?;
@@ -240,6 +246,10 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
     }
     // A file that was open without a name is removed with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
+    debug_assert!(
+        values::read(txn, &key::tally(client))?.unwrap_or_default() == Tally::default(),
+        "a client's tally counts what it holds"
+    );
     txn.delete(&key::tally(client))?;
     Ok(removed)
 }
@@ -249,6 +259,7 @@ fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusa
     let Some(stored) = stored(txn, client)? else { return Ok(RemovedClient { client, wrote: Vec::new() }) };
     let removed = drop_held(txn, client)?;
     session_table::remove_all(txn, client)?;
+    debug_assert!(!holds_state(txn, client)?, "a client that is gone holds nothing");
     txn.delete(&key::client(client))?;
     waiting::gone(txn, client)?;
     let mut of_owner: OwnerClients = values::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();

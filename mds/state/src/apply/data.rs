@@ -6,7 +6,7 @@ use layout::{Epoch, ExtentId};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
-use mds_namespace::{FsError, Superblock, Timestamp, Txn, View};
+use mds_namespace::{Content, FsError, Superblock, Timestamp, Txn, View};
 
 use super::{extents, layout as layouts, table};
 use crate::command::data::{
@@ -24,11 +24,13 @@ pub(super) fn write_inline(
     asked: &WriteInline,
 ) -> Result<Outcome, Refusal> {
     let inode = inline::write(txn, &asked.caller, asked.ino, asked.offset_bytes, &asked.data, now)?;
+    assert!(inode.content == Content::Inline, "what was written inline is inline");
     Ok(Outcome::Inode(Box::new(inode)))
 }
 
 pub(super) fn move_to_extents(txn: &mut dyn Txn, asked: &MoveToExtents) -> Result<Outcome, Refusal> {
     let inode = move_op::move_to_extents(txn, asked.ino, asked.change)?;
+    assert!(inode.content == Content::Extents, "the content is in extents from now on");
     Ok(Outcome::Inode(Box::new(inode)))
 }
 
@@ -42,6 +44,7 @@ pub(super) fn under_code(txn: &mut dyn Txn, asked: &UnderCode) -> Result<Outcome
 pub(super) fn written(txn: &mut dyn Txn, now: Timestamp, asked: &Written) -> Result<Outcome, Refusal> {
     let grown = Grown { end_bytes: Some(asked.end_bytes), mtime: None, caller: asked.caller.as_ref() };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
+    assert!(asked.end_bytes <= inode.size_bytes, "a file reaches to the end of what was written");
     Ok(Outcome::Inode(Box::new(inode)))
 }
 
@@ -50,7 +53,9 @@ pub(super) fn written_at(txn: &mut dyn Txn, now: Timestamp, asked: &WrittenAt) -
         check_epoch(txn, ExtentId { ino: asked.ino, index: *index }, *epoch)?;
     }
     let grown = Grown { end_bytes: Some(asked.end_bytes), mtime: None, caller: Some(&asked.caller) };
-    Ok(Outcome::Inode(Box::new(size::grow(txn, asked.ino, &grown, now)?)))
+    let inode = size::grow(txn, asked.ino, &grown, now)?;
+    assert!(asked.end_bytes <= inode.size_bytes, "a file reaches to the end of what was written");
+    Ok(Outcome::Inode(Box::new(inode)))
 }
 
 /// Checks that an extent still has the epoch that the proposer read.
@@ -66,7 +71,9 @@ pub(super) fn measured(txn: &mut dyn Txn, now: Timestamp, asked: &Measured) -> R
     }
     check_epoch(txn, id, epoch)?;
     let grown = Grown { end_bytes: Some(end_bytes), mtime: None, caller: None };
-    Ok(Outcome::Inode(Box::new(size::grow(txn, id.ino, &grown, now)?)))
+    let inode = size::grow(txn, id.ino, &grown, now)?;
+    assert!(end_bytes <= inode.size_bytes, "a file reaches to the end of what was measured");
+    Ok(Outcome::Inode(Box::new(inode)))
 }
 
 pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, Refusal> {
@@ -98,6 +105,8 @@ pub(super) fn register(
             let mut counters = table::counters(txn)?;
             let id = counters.server;
             counters.server += 1;
+            assert!(id != 0, "zero is no data server");
+            assert!(servers.iter().all(|server| server.id != id), "no number is given out twice");
             table::put(txn, key::COUNTERS, &counters)?;
             id
         }

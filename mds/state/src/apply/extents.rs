@@ -3,7 +3,7 @@
 //! Spec: docs/protocol/control.md.
 
 use layout::ec::Profile;
-use layout::{DataServerId, ExtentId, FILE_BYTES_MAX};
+use layout::{DataServerId, FILE_BYTES_MAX};
 use mds_namespace::op::{copies, extent, queue};
 use mds_namespace::{ExtentRecord, FsError, Txn, View};
 
@@ -37,6 +37,7 @@ pub(super) fn allocate(
     }
     all_known(txn, std::iter::once(asked.home).chain(asked.backups.iter().copied()))?;
     let record = extent::allocate(txn, asked.extent, asked.home, &asked.backups, code)?;
+    assert!(record.extent == asked.extent, "the record is of the extent that gets a home");
     Ok(Outcome::Extent(settled(record)?))
 }
 
@@ -65,6 +66,7 @@ pub(super) fn change_copies(txn: &mut dyn Txn, asked: &ChangeCopies) -> Result<O
         all_known(txn, change.copies.servers())?;
         records.push(copies::change_copies(txn, change)?.map(told));
     }
+    assert!(records.len() == asked.changes.len(), "each change has its answer");
     Ok(Outcome::Copies(records))
 }
 
@@ -73,15 +75,18 @@ fn server(view: &dyn View, id: u32) -> Result<Option<DataServer>, Refusal> {
 }
 
 pub(super) fn fence(txn: &mut dyn Txn, asked: &Fence) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Extent(told(queue::fence(txn, asked.extent)?)))
+    let record = queue::fence(txn, asked.extent)?;
+    assert!(record.extent == asked.extent, "the record is of the extent that is fenced");
+    assert!(record.pending_work.is_some(), "a fence is work for the primary");
+    Ok(Outcome::Extent(told(record)))
 }
 
 /// Raises the epochs of all extents of a file: a client that could write there no longer may.
 pub(super) fn fence_file(txn: &mut dyn Txn, ino: u64) -> Result<(), Refusal> {
-    let extents: Vec<ExtentId> =
-        extent::extents(txn, ino, 0, usize::MAX)?.into_iter().map(|record| record.extent).collect();
-    for id in extents {
-        queue::fence(txn, id)?;
+    for record in extent::extents(txn, ino, 0, usize::MAX)? {
+        assert!(record.extent.ino == ino, "the extents are those of the file");
+        let fenced = queue::fence(txn, record.extent)?;
+        assert!(record.epoch < fenced.epoch, "a fence raises the epoch");
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ pub(super) fn replace_exports(
     if version == before.version {
         return Ok(outcome);
     }
+    assert!(before.version < version, "each change of the exports has a later version");
     let known: Option<Fencing> = values::read(txn, key::FENCING)?;
     // A cluster of an earlier version has given out handles without a record.
     let is_older = known.is_none() && before.version != 0;
@@ -64,6 +65,7 @@ pub(super) fn layout_through(txn: &mut dyn Txn, asked: &LayoutThrough) -> Result
     let ino = asked.what.get().extent.ino;
     let handed: Option<Handed> = values::read(txn, &key::handed(ino))?;
     if let Some(more) = Handed::with(handed.as_ref(), asked.export) {
+        assert!(more.is_through(&[asked.export]), "the file is recorded with the export");
         table::put(txn, &key::handed(ino), &more)?;
     }
     Ok(outcome)
@@ -82,6 +84,8 @@ fn fence_any(txn: &mut dyn Txn, from: ExtentId) -> Result<FencedExports, Refusal
     let records = extent::all_from(txn, from, FENCE_EXTENTS_MAX)?;
     let is_full = records.len() == FENCE_EXTENTS_MAX;
     let next = records.last().filter(|_| is_full).map(|record| after(record.extent));
+    assert!(records.len() <= FENCE_EXTENTS_MAX, "a part is bounded");
+    assert!(next.is_none_or(|next| from < next), "the next part begins behind this one");
     for record in &records {
         queue::fence(txn, record.extent)?;
     }
@@ -98,6 +102,7 @@ fn fence_handed(txn: &mut dyn Txn, asked: &FenceExports) -> Result<FencedExports
             continue;
         }
         let begins = if ino == asked.from.ino { asked.from.index } else { 0 };
+        assert!(fenced <= FENCE_EXTENTS_MAX, "a part is bounded");
         let room = FENCE_EXTENTS_MAX - fenced;
         if room == 0 {
             return Ok(FencedExports { extents: count(fenced), next: Some(first_of(ino)) });
@@ -127,6 +132,7 @@ pub(super) fn exports_fenced(txn: &mut dyn Txn, asked: &ExportsFenced) -> Result
     if fencing.version == asked.version && fencing.is_pending() {
         let ExportsFenced { version, layouts, extents } = *asked;
         let done = Fencing { version, all: false, exports: Vec::new(), layouts, extents };
+        assert!(!done.is_pending(), "a fencing that has ended requires nothing");
         table::put(txn, key::FENCING, &done)?;
     }
     Ok(Outcome::Done)
@@ -135,10 +141,12 @@ pub(super) fn exports_fenced(txn: &mut dyn Txn, asked: &ExportsFenced) -> Result
 /// Files with handles in use, starting at `from`.
 fn handed_from(view: &dyn View, from: Ino, files_max: usize) -> Result<Vec<(Ino, Handed)>, FsError> {
     let (from, to) = (key::handed(from), key::after(key::HANDED));
-    store::list(view, &from, &to, files_max, |key, bytes| {
+    let files = store::list(view, &from, &to, files_max, |key, bytes| {
         let ino = key::parse_handed(key).ok_or(StoreError::Corrupt("key of a file with handles"))?;
-        Ok((ino, Handed::decode(bytes)?))
-    })
+        Ok::<_, FsError>((ino, Handed::decode(bytes)?))
+    })?;
+    assert!(files.len() <= files_max, "no more is returned than was asked for");
+    Ok(files)
 }
 
 fn first_of(ino: Ino) -> ExtentId {

@@ -8,7 +8,7 @@
 
 use mds_namespace::op::write_part::write_part;
 use mds_namespace::op::{format, reap};
-use mds_namespace::{FsError, Superblock, Txn, View, superblock};
+use mds_namespace::{FsError, Superblock, Txn, View, shard_of, superblock};
 
 use super::open::reap_if_gone;
 use super::{client, own_shard, table};
@@ -49,6 +49,10 @@ pub(super) fn format_shard(txn: &mut dyn Txn, asked: &FormatShard) -> Result<Out
 /// `check` has refused older terms.
 pub(super) fn govern(txn: &mut dyn Txn, term: u64) -> Result<Outcome, Refusal> {
     if !own_shard::is_first(txn)? {
+        debug_assert!(
+            values::read::<Governor>(txn, key::GOVERNOR)?.is_some_and(|before| before.term <= term),
+            "terms of governors grow"
+        );
         table::put(txn, key::GOVERNOR, &Governor { term })?;
     }
     Ok(Outcome::Done)
@@ -58,12 +62,16 @@ pub(super) fn reserve(txn: &mut dyn Txn, asked: &ReserveInodes) -> Result<Outcom
     if !(1..=RESERVED_INODES_MAX).contains(&asked.count) {
         return Err(FsError::Invalid.into());
     }
-    Ok(Outcome::Reserved(superblock::reserve_inodes(txn, asked.count)?))
+    let first = superblock::reserve_inodes(txn, asked.count)?;
+    debug_assert!(own_shard::number(txn)? == shard_of(first), "a shard reserves numbers of its own");
+    Ok(Outcome::Reserved(first))
 }
 
 pub(super) fn intend(txn: &mut dyn Txn, asked: &Intend) -> Result<Outcome, Refusal> {
     let own = own_shard::number(txn)?;
     let (here, elsewhere): (Vec<_>, Vec<_>) = asked.parts.iter().partition(|part| part.shard == own);
+    assert!(here.len() + elsewhere.len() == asked.parts.len(), "each part is written or kept");
+    assert!(elsewhere.iter().all(|part| part.shard != own), "the own part is not kept");
     for part in here {
         write_part(txn, &part.writes)?;
     }
@@ -119,6 +127,7 @@ fn delete_all(txn: &mut dyn Txn, prefix: &[u8]) -> Result<(), Refusal> {
         Ok::<_, FsError>(key.to_vec())
     })?;
     for key in found {
+        assert!(key.starts_with(prefix), "nothing else is deleted");
         txn.delete(&key)?;
     }
     Ok(())

@@ -35,6 +35,8 @@ fn change(
         return Ok(Outcome::HandleKeys(before.version));
     };
     let is_good = |number| after.later.iter().any(|key| key.number == number);
+    assert!(version <= after.version, "versions of the keys grow");
+    assert!(after.count() <= 2, "one key replaces one");
     assert!(is_good(after.used) || (after.used == 0 && after.is_first_good), "the key in use is good");
     table::put(txn, key::HANDLE_KEYS, &after)?;
     Ok(Outcome::HandleKeys(after.version))

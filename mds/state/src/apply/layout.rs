@@ -98,6 +98,10 @@ fn get_noting(
         None => table::add_layout(txn, ino, asked.client)?,
     };
     let layout = decide::grant(held.as_ref(), shown, asked.iomode, fresh)?;
+    assert!(layout.other == fresh, "a layout keeps its identity");
+    assert!(layout.holds(Some(asked.iomode)), "what is granted is held");
+    assert!(layout.recall_seqid.is_none(), "nothing is granted during a recall");
+    assert!(extent.extent == asked.extent, "the record is of the extent that was asked for");
     if asked.iomode.writes() {
         settle::grant(txn, ino, granted, drops_set_id)?;
     }
@@ -234,6 +238,9 @@ fn keep(
             Ok(None)
         }
         Kept::Record(left) => {
+            assert!(left.other == held.other, "a layout keeps its identity");
+            assert!(left.seqid != held.seqid, "each return moves the sequence");
+            assert!(held.read_write || !left.read_write, "a return adds no part");
             table::put_layout(txn, ino, client, &left)?;
             Ok(Some(stateid(&left)))
         }
@@ -267,6 +274,8 @@ pub(super) fn recall(txn: &mut dyn Txn, asked: &LayoutRecall) -> Result<Outcome,
             continue;
         }
         let Some(next) = decide::recall(&held, asked.iomode) else { continue };
+        assert!(next.other == held.other, "a layout keeps its identity");
+        assert!(next.recall_seqid == Some(next.seqid), "a recall has the stateid's sequence");
         table::put_layout(txn, asked.ino, client, &next)?;
         recalls.push(Recall { client, stateid: stateid(&next), iomode: next.held() });
     }

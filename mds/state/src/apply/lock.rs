@@ -52,6 +52,8 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
         }
     };
     let lock = table.change(txn, lock, span, |held| lock_ranges::lock(held, span, asked.exclusive))?;
+    assert!(lock.client == asked.client, "a lock is the client's that asked");
+    assert!(0 < lock.count(), "a lock that is granted has a range");
     lock_table::put_lock(txn, asked.ino, &lock)?;
     table.finish(txn)?;
     Ok(Outcome::Stateid(lock.stateid()))
@@ -84,6 +86,7 @@ pub(super) fn unlock(txn: &mut dyn Txn, asked: &Unlock) -> Result<Outcome, Refus
         ..values::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
     };
     let lock = table.change(txn, lock, span, |held| lock_ranges::unlock(held, span))?;
+    assert!(lock.seqid != held.seqid, "each change moves the sequence");
     lock_table::put_lock(txn, asked.ino, &lock)?;
     table.finish(txn)?;
     Ok(Outcome::Stateid(lock.stateid()))

@@ -71,7 +71,12 @@ impl LockTable {
         change: impl FnOnce(&[HeldRange]) -> Vec<HeldRange>,
     ) -> Result<LockRecord, Refusal> {
         let before = lock_tree::neighbours(txn, self.ino, &lock.other, span)?;
-        let delta = self.replace(txn, &lock.other, &before, &change(&before))?;
+        let after = change(&before);
+        debug_assert!(
+            after.windows(2).all(|pair| pair[0].last < pair[1].first),
+            "the ranges of a stateid are sorted and disjoint"
+        );
+        let delta = self.replace(txn, &lock.other, &before, &after)?;
         table::count_ranges(txn, lock.client, delta, RANGES_PER_CLIENT_MAX)?;
         let held = i64::try_from(lock.count()).ok().and_then(|count| u32::try_from(count + delta).ok());
         let held = held.ok_or(SUM_IS_WRONG)?;
@@ -108,6 +113,11 @@ impl LockTable {
             }
             *self.sum.levels_mut(range.exclusive).entry(level).or_default() += 1;
         }
+        for exclusive in [false, true] {
+            let levels = self.sum.levels(exclusive);
+            debug_assert!(levels.values().all(|count| 0 < *count), "a level that is listed has ranges");
+            debug_assert!(levels.keys().all(|level| *level <= 64), "levels are powers of two of bytes");
+        }
         let count = |ranges: &[HeldRange]| i64::try_from(ranges.len()).expect("bounded");
         Ok(count(after) - count(before))
     }
@@ -128,12 +138,18 @@ impl LockTable {
         txn.delete(&key::lock_under(self.ino, &lock.open, &lock.other))?;
         txn.delete(&key::locker(self.ino, lock.client, &lock.owner))?;
         txn.delete(&key::lock(self.ino, &lock.other))?;
+        debug_assert!(
+            lock_tree::neighbours(txn, self.ino, &lock.other, Span { first: 0, last: u64::MAX })?.is_empty(),
+            "no range is left of a stateid that is gone"
+        );
         self.sum.lockers = self.sum.lockers.checked_sub(1).ok_or(SUM_IS_WRONG)?;
         table::strike(txn, StateKind::Lock, lock.client, self.ino, &lock.other)
     }
 
     /// Writes the sum.
     pub(super) fn finish(&self, txn: &mut dyn Txn) -> Result<(), Refusal> {
+        let is_free = self.sum.reads.is_empty() && self.sum.writes.is_empty();
+        assert!(0 < self.sum.lockers || is_free, "ranges belong to stateids");
         let key = key::file_locks(self.ino);
         if self.sum.lockers == 0 { Ok(txn.delete(&key)?) } else { table::put(txn, &key, &self.sum) }
     }
@@ -154,6 +170,7 @@ pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) 
         let lock = values::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
         table.remove(txn, &lock)?;
     }
+    debug_assert!(under(txn, ino, open)?.is_empty(), "no lock is left under an open that is gone");
     table.finish(txn)
 }
 

@@ -49,16 +49,21 @@ pub(super) fn create(txn: &mut dyn Txn, now: Timestamp, asked: &Create) -> Resul
         verifier: None,
     };
     let made = create_op::create(txn, &asked.caller, asked.directory, &asked.name, &new, now)?;
+    assert!(made.inode.kind == asked.kind, "the object is of the kind that was asked for");
+    assert!(made.directory.before != made.directory.after, "a new name changes its directory");
     Ok(Outcome::Entry(Box::new(EntryAnswer { inode: made.inode, directory: made.directory })))
 }
 
 pub(super) fn link(txn: &mut dyn Txn, now: Timestamp, asked: &Link) -> Result<Outcome, Refusal> {
     let made = link_op::link(txn, &asked.caller, asked.ino, asked.directory, &asked.name, now)?;
+    assert!(made.inode.ino == asked.ino, "the new name is one of the file");
+    assert!(made.directory.before != made.directory.after, "a new name changes its directory");
     Ok(Outcome::Entry(Box::new(EntryAnswer { inode: made.inode, directory: made.directory })))
 }
 
 pub(super) fn remove(txn: &mut dyn Txn, now: Timestamp, asked: &Remove) -> Result<Outcome, Refusal> {
     let gone = remove_op::remove(txn, &asked.caller, asked.directory, &asked.name, now)?;
+    assert!(gone.directory.before != gone.directory.after, "a removed name changes its directory");
     if gone.last_link {
         reap_if_gone(txn, gone.inode.ino)?;
     }
@@ -84,6 +89,7 @@ pub(super) fn set_attributes(
 ) -> Result<Outcome, Refusal> {
     let set =
         setattr::set_attributes(txn, &asked.caller, asked.ino, &asked.attributes, asked.by_write_open, now)?;
+    assert!(set.inode.ino == asked.ino, "the attributes are those of the object");
     Ok(Outcome::Attributes(Box::new(AttributesAnswer { inode: set.inode, truncated: set.truncated })))
 }
 

@@ -76,6 +76,10 @@ pub(super) fn record(
     if is_planned_again || is_gone {
         return Ok(());
     }
+    assert!(slot.sequence == origin.sequence, "the record is of the request's sequence");
+    assert!(slot.request == origin.request, "the record is of the request");
+    assert!(slot.outcome_of(origin.operation).is_none(), "an operation is carried out once");
+    assert!(slot.outcomes.len() < RECORDED_PER_SLOT_MAX, "a slot has room for the outcome");
     slot.outcomes.push(Recorded { operation: origin.operation, outcome: cut(outcome) });
     table::put(txn, &key::slot(&origin.session, origin.slot), &slot).map_err(|refusal| match refusal {
         Refusal::Namespace(error) => error,

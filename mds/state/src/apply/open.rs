@@ -51,6 +51,7 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
         let empty = SetAttributes { size_bytes: Some(0), ..SetAttributes::default() };
         let set = setattr::set_attributes(txn, &asked.caller, ino, &empty, false, now)?;
         (inode, truncated) = (set.inode, set.truncated);
+        assert!(inode.size_bytes == 0, "a truncated file is empty");
     }
     let stateid = match own {
         Some(before) => {
@@ -59,6 +60,8 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
             after.share.deny |= asked.share.deny;
             after.seen |= seen_bit(asked.share);
             after.seqid = query::next_seqid(before.seqid);
+            assert!(after.share.access & asked.share.access == asked.share.access, "access is added");
+            assert!(after.share.deny & asked.share.deny == asked.share.deny, "denials are added");
             open_table::change_open(txn, ino, &before, &after)?;
             after.stateid()
         }
@@ -99,6 +102,7 @@ fn check_conflict(others: &Shares, share: Share) -> Result<(), Refusal> {
 }
 
 fn seen_bit(share: Share) -> u16 {
+    assert!(share.access.max(share.deny) <= READ | WRITE, "a share mode has two bits of each kind");
     1 << (share.access * 4 + share.deny)
 }
 
@@ -168,6 +172,8 @@ fn make(
     let new = NewObject { kind: Kind::Regular, symlink_target: &[], attributes, verifier };
     // The creator may open the file in this one request, whatever its mode: no further check.
     let made = create::create(txn, &asked.caller, directory, name, &new, now)?;
+    assert!(made.inode.kind == Kind::Regular, "OPEN makes regular files");
+    assert!(made.directory.before != made.directory.after, "a new name changes its directory");
     Ok(Found { inode: made.inode, directory: made.directory, created: true, truncate: false })
 }
 
@@ -193,6 +199,9 @@ pub(super) fn downgrade(txn: &mut dyn Txn, asked: &OpenDowngrade) -> Result<Outc
     if union != asked.share {
         return Err(Refusal::BadShare);
     }
+    assert!(seen != 0, "what remains was opened");
+    assert!(asked.share.access & !before.share.access == 0, "a downgrade adds no access");
+    assert!(asked.share.deny & !before.share.deny == 0, "a downgrade denies no more");
     let after =
         OpenRecord { seqid: query::next_seqid(before.seqid), share: asked.share, seen, ..before.clone() };
     open_table::change_open(txn, asked.ino, &before, &after)?;
@@ -228,6 +237,7 @@ pub(super) fn reap_if_gone(txn: &mut dyn Txn, ino: Ino) -> Result<(), Refusal> {
     for (client, layout) in query::layouts(txn, ino)? {
         table::drop_layout(txn, ino, client, &layout)?;
     }
+    debug_assert!(query::layouts(txn, ino)?.is_empty(), "no layout is left of a file that is gone");
     reap::reap(txn, ino)?;
     txn.delete(&key::handed(ino))?;
     Ok(())

@@ -41,6 +41,10 @@ fn shares_with(shares: &Shares, open: &OpenRecord) -> Shares {
 }
 
 fn put_shares(txn: &mut dyn Txn, ino: Ino, shares: &Shares) -> Result<(), Refusal> {
+    assert!(shares.opens <= OPENS_PER_FILE_MAX, "a file has no more opens than it may");
+    assert!(shares.read.max(shares.write) <= shares.opens, "an open reads and writes once");
+    assert!(shares.deny_read.max(shares.deny_write) <= shares.opens, "an open denies once");
+    assert!(shares.opens <= shares.read + shares.write, "an open reads or writes");
     if shares.opens == 0 { Ok(txn.delete(&key::shares(ino))?) } else { table::put(txn, &key::shares(ino), shares) }
 }
 
@@ -69,6 +73,8 @@ pub(super) fn add_open(
     }
     let open = make(table::enter(txn, StateKind::Open, client, ino)?);
     assert!(open.client == client, "an open belongs to the client that enters it");
+    assert!(open.seqid == 1, "an open stateid begins at 1");
+    assert!(open.seen != 0, "an open has seen the share mode that made it");
     put_shares(txn, ino, &shares_with(&shares, &open))?;
     txn.put(&key::opener(ino, client, &open.owner), &open.other)?;
     table::put(txn, &key::open(ino, &open.other), &open)?;
@@ -83,6 +89,9 @@ pub(super) fn change_open(
     after: &OpenRecord,
 ) -> Result<(), Refusal> {
     assert!(before.other == after.other, "a change keeps the identity");
+    assert!(before.client == after.client, "a change keeps the client");
+    assert!(before.owner == after.owner, "a change keeps the owner");
+    assert!(before.seqid != after.seqid, "a change moves the sequence");
     let shares = shares_with(&shares_without(&shares(txn, ino)?, before), after);
     put_shares(txn, ino, &shares)?;
     table::put(txn, &key::open(ino, &after.other), after)
@@ -99,5 +108,9 @@ pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Resul
     txn.delete(&key::opener(ino, open.client, &open.owner))?;
     txn.delete(&key::open(ino, &open.other))?;
     table::strike(txn, StateKind::Open, open.client, ino, &open.other)?;
+    debug_assert!(
+        open_of(txn, ino, open.client, &open.owner)?.is_none(),
+        "an owner has one open of a file at most"
+    );
     Ok(shares.opens)
 }

@@ -55,5 +55,6 @@ pub(super) fn adopt(txn: &mut dyn Txn, asked: &AdoptExtents) -> Result<Outcome, 
         all_known(txn, [adoption.home])?;
         records.push(copies::adopt(txn, adoption)?.map(told));
     }
+    assert!(records.len() == asked.adoptions.len(), "each adoption has its answer");
     Ok(Outcome::Copies(records))
 }

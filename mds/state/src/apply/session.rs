@@ -30,11 +30,13 @@ pub(super) fn create(txn: &mut dyn Txn, asked: &CreateSession) -> Result<Outcome
         let created = SessionCreated { record, tenure, replay: true, ended: None, dropped: Vec::new() };
         return Ok(Outcome::SessionCreated(Box::new(created)));
     }
+    assert!(before.len() <= SESSIONS_PER_CLIENT_MAX, "a client has no more sessions than it may");
     let ended = (SESSIONS_PER_CLIENT_MAX <= before.len()).then(|| before[0].record.id);
     if let Some(oldest) = ended {
         session_table::remove(txn, &oldest)?;
     }
     let session = StoredSession { record: record.clone(), tenure: 1 };
+    assert!(session.record.is_sound(), "a session that is stored has bounds that servers negotiate");
     table::put(txn, &key::session(&record.id), &session)?;
     waiting::count_session(txn, true)?;
     let StoredSession { record, tenure } = session;
@@ -51,6 +53,7 @@ pub(super) fn destroy(txn: &mut dyn Txn, asked: &DestroySession) -> Result<Outco
 pub(super) fn resume(txn: &mut dyn Txn, asked: &TakeUpSession) -> Result<Outcome, Refusal> {
     let StoredSession { record, tenure } = session_table::stored(txn, &asked.session)?;
     let session = StoredSession { record, tenure: tenure.wrapping_add(1) };
+    assert!(session.tenure != tenure, "a resumed session has another tenure");
     table::put(txn, &key::session(&asked.session), &session)?;
     let slots = query::marks(txn, &asked.session)?;
     let StoredSession { record, tenure } = session;

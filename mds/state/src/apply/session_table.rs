@@ -17,6 +17,7 @@ pub(super) fn remove(txn: &mut dyn Txn, session: &[u8; 16]) -> Result<(), Refusa
     for mark in query::marks(txn, session)? {
         txn.delete(&key::slot(session, mark.slot))?;
     }
+    debug_assert!(query::marks(txn, session)?.is_empty(), "the records of its slots go with a session");
     txn.delete(&key::session(session))?;
     waiting::count_session(txn, false)
 }
@@ -26,5 +27,9 @@ pub(super) fn remove_all(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> 
     for session in values::list::<StoredSession>(txn, &key::sessions_of(client))? {
         remove(txn, &session.record.id)?;
     }
+    debug_assert!(
+        values::list::<StoredSession>(txn, &key::sessions_of(client))?.is_empty(),
+        "no session is left of a client that is gone"
+    );
     Ok(())
 }

@@ -44,7 +44,10 @@ impl<'a> Staged<'a> {
 
     /// Hands the writes to the transaction below.
     pub(super) fn write_through(self) -> Result<(), StoreError> {
+        assert!(!self.is_full, "a command that writes too much is not written through");
+        let keys_max = self.keys_max;
         let (base, writes) = self.overlay.into_parts();
+        assert!(writes.len() <= keys_max, "a command stays within its keys");
         for (key, value) in writes {
             match value {
                 Some(value) => base.put(&key, &value)?,
@@ -69,12 +72,14 @@ impl Txn for Staged<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.make_room()?;
         self.overlay.put(key, value);
+        debug_assert!(self.overlay.writes().len() <= self.keys_max, "there was room for the key");
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
         self.make_room()?;
         self.overlay.delete(key);
+        debug_assert!(self.overlay.writes().len() <= self.keys_max, "there was room for the key");
         Ok(())
     }
 

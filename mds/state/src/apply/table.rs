@@ -16,7 +16,9 @@ use crate::record::{
 use crate::values;
 
 pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<(), Refusal> {
-    Ok(txn.put(key, &value.encode())?)
+    let bytes = value.encode();
+    debug_assert!(T::decode(&bytes).is_ok(), "a value that is written can be read");
+    Ok(txn.put(key, &bytes)?)
 }
 
 /// A client that may hold state: it is confirmed.
@@ -60,10 +62,12 @@ pub(super) fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -
         return Err(Refusal::TableFull);
     }
     *count += 1;
+    assert!(*count <= count_max, "a client has no more than it may");
     put(txn, &key::tally(client), &tally)?;
     let mut counters = counters(txn)?;
     let other = record::other(kind, own_shard::number(txn)?, counters.other);
     counters.other += 1;
+    debug_assert!(txn.get(&key::stateid(&other))?.is_none(), "no identity is given out twice");
     put(txn, key::COUNTERS, &counters)?;
     put(txn, &key::stateid(&other), &StateidTarget { kind, ino, client })?;
     txn.put(&key::state_of(client, kind, ino, &other), &[])?;
@@ -81,6 +85,7 @@ pub(super) fn strike(
     let (count, _) = tally_of(&mut tally, kind);
     assert!(0 < *count, "the tally counts what is struck off");
     *count -= 1;
+    debug_assert!(txn.get(&key::stateid(other))?.is_some(), "what is struck off was entered");
     put(txn, &key::tally(client), &tally)?;
     txn.delete(&key::stateid(other))?;
     txn.delete(&key::state_of(client, kind, ino, other))?;
@@ -112,6 +117,8 @@ pub(super) fn add_lock(
 ) -> Result<LockRecord, Refusal> {
     let lock = make(enter(txn, StateKind::Lock, client, ino)?);
     assert!(lock.client == client, "a lock belongs to the client that enters it");
+    assert!(lock.seqid == 1, "a lock stateid begins at 1");
+    assert!(lock.count() == 0, "a lock is entered without ranges");
     txn.put(&key::locker(ino, client, &lock.owner), &lock.other)?;
     Ok(lock)
 }
@@ -131,6 +138,7 @@ pub(super) fn count_ranges(
     if 0 < delta && ranges_max < ranges {
         return Err(Refusal::TableFull);
     }
+    assert!((0 < delta) == (tally.ranges < ranges), "a tally moves with what it counts");
     tally.ranges = ranges;
     put(txn, &key::tally(client), &tally)
 }
@@ -146,6 +154,8 @@ pub(super) fn put_layout(
     client: u64,
     layout: &LayoutRecord,
 ) -> Result<(), Refusal> {
+    assert!(layout.holds(None), "a layout that is kept has a part");
+    assert!(layout.seqid != 0, "zero means the current sequence, and is none");
     put(txn, &key::layout(ino, client), layout)
 }
 

@@ -49,6 +49,8 @@ pub(super) fn count_session(txn: &mut dyn Txn, is_made: bool) -> Result<(), Refu
 }
 
 fn put_counts(txn: &mut dyn Txn, counts: &ClientCounts) -> Result<(), Refusal> {
+    assert!(counts.waiting <= counts.clients, "clients that wait are clients");
+    assert!(u64::from(counts.waiting) <= counts.next, "each client that waits got a number");
     if counts.clients == 0 {
         return Ok(txn.delete(key::CLIENT_COUNTS)?);
     }
@@ -59,6 +61,7 @@ fn put(txn: &mut dyn Txn, counts: &mut ClientCounts, client: u64, address: Addre
     let number = counts.next;
     counts.next += 1;
     counts.waiting += 1;
+    debug_assert!(txn.get(&key::waiting_by_age(number))?.is_none(), "no number is given out twice");
     table::put(txn, &key::waiting(client), &Waiting { number, address })?;
     txn.put(&key::waiting_by_age(number), &client.to_be_bytes())?;
     Ok(txn.put(&key::waiting_from(&address, number), &client.to_be_bytes())?)
@@ -135,6 +138,7 @@ fn waiting_at(view: &dyn View, address: &Address) -> Result<usize, Refusal> {
         count += 1;
         if count < UNCONFIRMED_PER_ADDRESS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    assert!(count <= UNCONFIRMED_PER_ADDRESS_MAX, "no more are counted than matter");
     Ok(count)
 }
 

@@ -51,7 +51,10 @@ impl ExportList {
         let gone = before.into_iter().filter(|(id, _)| !kept.contains(id));
         removed.extend(gone.map(|(id, export)| (id, export.path)));
         forget_oldest(&mut removed);
-        Some(Self { version: version.checked_add(1)?, next, exports: after, removed })
+        let list = Self { version: version.checked_add(1)?, next, exports: after, removed };
+        assert!(self.next <= list.next, "ids are not given out again");
+        assert!(list.lists(exports), "the list has the exports that replace it");
+        Some(list)
     }
 
     /// Whether these are the exports, in this order.
@@ -91,6 +94,8 @@ fn forget_oldest(removed: &mut Vec<(u16, String)>) {
         forgotten += 1;
     }
     removed.drain(..forgotten);
+    assert!(removed.len() <= EXPORTS_REMOVED_MAX, "a bounded number of paths keep their ids");
+    assert!(bytes <= EXPORTS_REMOVED_BYTES_MAX, "so does a bounded number of bytes");
 }
 
 /// The list in version 1 of its record: its exports lack `secure`.

@@ -36,7 +36,10 @@ impl Handed {
         }
         let is_full = HANDED_EXPORTS_MAX <= before.exports.len();
         let more = before.exports.iter().copied().chain([export]);
-        Some(Self { exports: if is_full { Vec::new() } else { more.collect() } })
+        let handed = Self { exports: if is_full { Vec::new() } else { more.collect() } };
+        assert!(handed.exports.len() <= HANDED_EXPORTS_MAX, "a file is recorded with few exports, or any");
+        assert!(handed.is_through(&[export]), "the export is among them");
+        Some(handed)
     }
 }
 
@@ -69,7 +72,9 @@ impl Fencing {
     pub fn and(&self, version: u64, restricted: impl IntoIterator<Item = u16>) -> Self {
         let exports: BTreeSet<u16> = self.exports.iter().copied().chain(restricted).collect();
         let all = self.all || EXPORTS_MAX < exports.len();
-        let exports = if all { Vec::new() } else { exports.into_iter().collect() };
+        let exports: Vec<u16> = if all { Vec::new() } else { exports.into_iter().collect() };
+        assert!(self.version <= version, "versions of the exports grow");
+        assert!(exports.len() <= EXPORTS_MAX, "no more exports are fenced than there may be");
         Self { version, all, exports, layouts: 0, extents: 0 }
     }
 }

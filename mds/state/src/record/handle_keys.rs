@@ -93,6 +93,8 @@ impl HandleKeys {
         let number = self.newest().checked_add(1).unwrap_or(1);
         let mut later = self.later.clone();
         later.push(LaterKey { number, bytes });
+        assert!(number != 0, "the first key keeps its number");
+        assert!(number != self.used, "a new key has a new number");
         Some(Self { version: self.version + 1, later, ..*self })
     }
 
@@ -109,7 +111,9 @@ impl HandleKeys {
         if self.rotation() != Rotation::Leaving {
             return None;
         }
-        let later = self.later.iter().filter(|key| key.number == self.used).cloned().collect();
+        let later: Vec<LaterKey> =
+            self.later.iter().filter(|key| key.number == self.used).cloned().collect();
+        assert!(later.len() == 1, "the key in use stays");
         Some(Self { version: self.version + 1, is_first_good: false, later, ..*self })
     }
 }
