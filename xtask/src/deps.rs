@@ -154,7 +154,11 @@ mod tests {
     #[test]
     fn a_crate_that_decides_has_no_tasks_and_no_log() {
         assert_eq!(broken_walls(&[package("mds-state", "tokio", Some("dev"))]).len(), 1);
-        assert_eq!(broken_walls(&[package("mds-state", "openraft", None)]).len(), 2, "it is in no row either");
+        assert_eq!(
+            broken_walls(&[package("mds-state", "openraft", None)]).len(),
+            2,
+            "it is in no row either"
+        );
     }
 
     #[test]

@@ -13,13 +13,13 @@ use env::memory::net::MemoryNet;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use env::{Env, OpenMode};
 use mds_namespace::{Caller, Kind, ROOT_INO, SetAttributes};
+use mds_raft::{NodeConfig, Shard};
+use mds_state::Origin;
 use mds_state::command::client::ExchangeId;
 use mds_state::command::data::Format;
 use mds_state::command::namespace::Create;
 use mds_state::command::session::CreateSession;
 use mds_state::command::{Command, Outcome};
-use mds_raft::{NodeConfig, Shard};
-use mds_state::Origin;
 use wire_session::server::record::{ChannelBounds, SessionRecord, session_id};
 
 const FLUSHES: usize = 400;

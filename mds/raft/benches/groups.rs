@@ -11,10 +11,10 @@ use env::Env;
 use env::memory::net::MemoryNet;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use mds_namespace::{Caller, Kind, ROOT_INO, SetAttributes};
+use mds_raft::{Node, NodeConfig};
 use mds_state::command::data::Format;
 use mds_state::command::namespace::Create;
 use mds_state::command::{Command, Outcome};
-use mds_raft::{Node, NodeConfig};
 
 const SHARDS: usize = 64;
 const PROPOSERS: usize = 64;

@@ -80,8 +80,10 @@ impl Clocks {
             return;
         }
         let middle_ns = sent_ns + took_ns / 2;
+        assert!((sent_ns..=now_ns).contains(&middle_ns), "a clock was read between query and answer");
         let base = i128::from(wall_ns) - i128::from(middle_ns);
         self.heard.insert(witness, Heard { base, at_ns: now_ns });
+        assert!(self.heard.len() <= CLOCKS_MAX, "a bounded number of clocks is remembered");
     }
 
     /// Records the time of the log's last entry, nanoseconds since 1970, by the clocks that counted
@@ -123,6 +125,7 @@ impl Clocks {
         } else {
             before
         };
+        assert!(agrees(base, target) || self.stepped_ns.is_some(), "a step that does not count yet is timed");
         self.base = Some(base);
         shown(base, now_ns)
     }
@@ -182,6 +185,7 @@ impl Clocks {
         let bases = self.sorted([own]);
         let median = lower_median(&bases);
         let agreeing = bases.iter().filter(|base| agrees(**base, median)).count();
+        assert!(0 < agreeing, "the median agrees with itself");
         (nodes.max(bases.len()) < 2 * agreeing).then_some(median)
     }
 }
@@ -190,10 +194,16 @@ impl Clocks {
 /// steps back, so that times of files follow the order of changes. From a time that was far too
 /// late it steps back.
 pub(crate) fn following(last_ns: u64, now_ns: u64) -> u64 {
-    if last_ns.saturating_sub(now_ns) < CLOCK_BACK_NS_MIN { last_ns.max(now_ns) } else { now_ns }
+    let next_ns =
+        if last_ns.saturating_sub(now_ns) < CLOCK_BACK_NS_MIN { last_ns.max(now_ns) } else { now_ns };
+    assert!(now_ns <= next_ns, "no time is before the clock's");
+    assert!(next_ns - now_ns < CLOCK_BACK_NS_MIN, "no time is far ahead of the clock's");
+    next_ns
 }
 
 fn lower_median(sorted: &[i128]) -> i128 {
+    assert!(!sorted.is_empty(), "this node's own clock is among them");
+    debug_assert!(sorted.is_sorted(), "the median is in the middle");
     sorted[(sorted.len() - 1) / 2]
 }
 

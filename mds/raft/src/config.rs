@@ -6,8 +6,8 @@ use openraft::{Config, SnapshotPolicy};
 use wire_nfs::control::{ClusterKey, Keyring};
 
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
-    LOG_SEGMENT_BYTES, PROPOSE_MS_MAX, REPLICATE_ENTRIES_MAX,
+    APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, HIBERNATE_MS_DEFAULT,
+    LOG_ENTRIES_KEPT, LOG_SEGMENT_BYTES, PROPOSE_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
 use crate::start_error::StartError;
 
@@ -110,5 +110,7 @@ pub(crate) fn engine_config(config: &NodeConfig, ticks: bool) -> Result<Config, 
         enable_tick: ticks,
         ..Config::default()
     };
+    assert!(engine.heartbeat_interval < engine.election_timeout_min, "a live leader is heard in time");
+    assert!(engine.election_timeout_min < engine.election_timeout_max, "elections are spread in time");
     engine.validate().map_err(|error| StartError::Raft(error.to_string()))
 }

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use env_transport::Server;
 use tokio::sync::{Semaphore, watch};
 
-use crate::host::Host;
-use crate::node::failure::Failure;
 use crate::engine::life::Life;
 use crate::engine::log_store::LogStore;
 use crate::engine::machine::{MachineState, Raft};
 use crate::engine::type_config::ServerMetrics;
+use crate::host::Host;
+use crate::node::failure::Failure;
 use crate::shard::lease::Lease;
 
 /// What one replica of a shard consists of.

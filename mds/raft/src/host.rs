@@ -9,13 +9,14 @@ use parking_lot::Mutex;
 
 use crate::clocks::{Clocks, Reading, Witness};
 use crate::config::NodeConfig;
+use crate::engine::callers::Callers;
+use crate::engine::identity::number_of;
+use crate::engine::log_store::SharedLog;
+use crate::engine::network::Links;
+use crate::engine::type_config::NodeId;
 use crate::limits::{ELECTION_HEARTBEATS_MAX, LISTEN_HEARTBEATS};
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
 use crate::nodes::{Known, Nodes};
-use crate::engine::type_config::NodeId;
-use crate::engine::callers::Callers;
-use crate::engine::log_store::SharedLog;
-use crate::engine::network::Links;
 
 /// Shared by a node's shards. Holds none of them.
 pub(crate) struct Host {
@@ -59,6 +60,8 @@ impl Host {
             heartbeat_ms: config.heartbeat_ms,
             hibernate_ms: config.hibernate_ms,
         };
+        assert!(setup.start != 0, "zero means that no start was received");
+        assert!(number_of(id) == config.id, "a node's name has its number");
         let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
         let links = Arc::new(Links::new(env.clone(), config.cluster_keys.clone(), id));
         let callers = Arc::new(Callers::new());

@@ -137,6 +137,7 @@ impl Liveness {
     pub(crate) fn new(setup: Setup, now_ms: u64) -> Self {
         let others = setup.members.iter().filter(|member| **member != setup.me);
         let peers = others.map(|member| (*member, Peer::default())).collect();
+        assert!(setup.members.contains(&setup.me), "a node is one of all");
         let groups = vec![Group { quiet_from_ms: now_ms, ..Group::default() }; setup.shards];
         Self { setup, began_ms: now_ms, groups, peers, version: 1, listed: BTreeMap::new() }
     }
@@ -148,6 +149,8 @@ impl Liveness {
             self.peers.entry(*node).or_default();
         }
         self.setup.members = members;
+        assert!(!self.peers.contains_key(&self.setup.me), "a node is no peer of its own");
+        assert!(self.peers.len() <= self.setup.members.len(), "peers are members");
     }
 
     /// How long a node may be silent before it counts as dead.
@@ -183,6 +186,7 @@ impl Liveness {
             let known = leads.iter().filter(|led| (1..groups.len()).contains(&(led.shard as usize)));
             peer.leads = known.map(|led| (led.shard as usize, *led)).collect();
             peer.leads_version = beat.version;
+            assert!(!peer.leads.contains_key(&0), "shard 0 does not hibernate");
         }
         let agrees = |shard: usize, led: &Led| {
             let facts = groups[shard].facts;
@@ -251,6 +255,7 @@ impl Liveness {
 
     /// Takes the engines' states and the time, and returns the clocks to start and stop.
     pub(crate) fn advance(&mut self, now_ms: u64, facts: &[Facts]) -> Vec<Switch> {
+        assert!(facts.len() == self.groups.len(), "each shard has its facts");
         let came_back = self.update_peers(now_ms);
         for (group, facts) in self.groups.iter_mut().zip(facts).skip(1) {
             if !facts.leads || facts.term != group.facts.term {
@@ -273,7 +278,17 @@ impl Liveness {
             }
         }
         self.list();
+        assert!(switches.len() < self.groups.len(), "shard 0's clock is not switched here");
+        debug_assert!(self.lists_sleepers(), "a shard hibernates in the version that lists it");
         switches
+    }
+
+    /// Whether shards hibernate in versions of the list that exist.
+    fn lists_sleepers(&self) -> bool {
+        self.groups.iter().all(|group| match group.sleep {
+            Sleep::Drowsy { version } | Sleep::Asleep { version } => version <= self.version,
+            Sleep::Awake | Sleep::Waking { .. } => true,
+        })
     }
 
     /// Whether a node came back, or restarted, since the last call.
@@ -289,6 +304,7 @@ impl Liveness {
     }
 
     fn is_majority(&self, nodes: usize) -> bool {
+        assert!(nodes <= 1 + self.peers.len(), "a majority is of this node and its peers");
         self.setup.members.len() < 2 * nodes
     }
 
@@ -302,6 +318,7 @@ impl Liveness {
         let next = self.version + 1;
         let group = &mut self.groups[shard];
         let facts = group.facts;
+        assert!(facts.leads, "only a leader's shard hibernates by itself");
         let quiet_ms = now_ms.saturating_sub(facts.active_ms.max(group.quiet_from_ms));
         let is_idle = 0 < hibernate_ms && hibernate_ms <= quiet_ms;
         group.sleep = match group.sleep {
@@ -324,6 +341,7 @@ impl Liveness {
     /// Whether the clock of a shard that is not led here runs.
     fn follow(&mut self, now_ms: u64, shard: usize) -> bool {
         let facts = self.groups[shard].facts;
+        assert!(!facts.leads, "a leader follows no other node");
         let claim = self.claim(now_ms, shard);
         let agrees = |node, led: Led| facts.leader == Some(node) && facts.term == led.term;
         if let Some((node, led)) = claim
@@ -381,7 +399,9 @@ impl Liveness {
         let is_young = now_ms < self.began_ms + self.lease_ms();
         let line = line(&self.setup.members, shard);
         let before = line.take_while(|node| *node != self.setup.me);
-        before.filter(|node| is_young || self.is_alive(*node, now_ms)).count() as u64
+        let rank = before.filter(|node| is_young || self.is_alive(*node, now_ms)).count();
+        assert!(rank <= self.setup.members.len(), "a node waits for other nodes");
+        rank as u64
     }
 
     /// Rebuilds the list of led shards; a changed list gets the next version.
@@ -392,6 +412,7 @@ impl Liveness {
             group.facts.leads.then_some((shard, Led { shard: number, term: group.facts.term, hibernates }))
         };
         let listed: BTreeMap<usize, Led> = self.groups.iter().enumerate().skip(1).filter_map(led).collect();
+        assert!(!listed.contains_key(&0), "shard 0 does not hibernate");
         if listed != self.listed {
             self.listed = listed;
             self.version += 1;

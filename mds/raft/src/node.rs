@@ -18,25 +18,25 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use mds_state::StateView;
 use env::Env;
 use env_transport::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::MetaStore;
 use mds_namespace::store::disk::DiskStore;
+use mds_state::StateView;
 use tokio::sync::{Notify, watch};
 
 use self::failure::Failure;
 use crate::clocks::Witness;
 use crate::config::NodeConfig;
-use crate::handles::{Node, NodeInner, Shard};
-use crate::host::Host;
-use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::engine::identity::{self, load_or_make};
 use crate::engine::log_store::SharedLog;
 use crate::engine::network;
 use crate::engine::service::{Member, RaftService};
 use crate::engine::succession;
+use crate::handles::{Node, NodeInner, Shard};
+use crate::host::Host;
+use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::start_error::StartError;
 
 pub use failure::EngineStopped;
@@ -94,6 +94,7 @@ impl Node {
         });
         let mut stores = vec![first];
         stores.extend(others.buffered(STORES_AT_ONCE).try_collect::<Vec<_>>().await?);
+        assert!(stores.len() == config.shards, "each shard has its store");
         Self::start_on(env, stores, dir, config).await
     }
 
@@ -139,6 +140,8 @@ impl Node {
         for (number, store) in stores.into_iter().enumerate() {
             shards.push(Shard::open(Arc::clone(&host), number, store).await?);
         }
+        assert!(shards.len() == host.config.shards, "each shard has its replica");
+        assert!(shards.iter().zip(0..).all(|(shard, at)| shard.number() == at), "shards are in their order");
         let server = listen(&host, dir, &shards).await?;
         let (stopped, failure) = (watch::Sender::new(false), Failure::default());
         let node = Self { inner: Arc::new(NodeInner { host, shards, server, stopped, failure }) };
@@ -247,6 +250,8 @@ impl Node {
         let hibernating = host.hibernating();
         let led = shards.iter().filter(|shard| shard.is_leader()).count() as u64;
         let leaderless = shards.iter().filter(|shard| shard.leader().is_none()).count() as u64;
+        assert!(led <= shards.len() as u64, "a node leads its own replicas");
+        assert!(hibernating < shards.len(), "shard 0 does not hibernate");
         let votes = |shard: &&Shard| shard.status().voters.contains(&host.config.id);
         NodeStatus {
             shards: shards.len() as u64,
@@ -306,6 +311,7 @@ async fn open_store(
 ) -> Result<Arc<dyn MetaStore>, StartError> {
     let dir = shard_dir(dir, shard);
     env.disk.create_dir_all(&dir).await?;
+    assert!(shard == 0 || shard < config.shards, "the cluster has this shard");
     // Shard 0 has the state of the whole cluster; the others share the rest evenly.
     let share = match (config.shards, shard) {
         (0 | 1, _) => config.cache_bytes,
@@ -330,6 +336,7 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
         env.disk.create_dir_all(&dir).await?;
         members.push(Member::new(shard.clone(), env.clone(), dir.join("snapshot.part")));
     }
+    assert!(members.len() == config.shards, "each shard answers calls");
     let ended = Arc::new(Notify::new());
     let rafts = shards.iter().map(Shard::raft).collect();
     let (of_host, of_rings) = (Arc::downgrade(host), Arc::downgrade(&ended));
@@ -369,12 +376,16 @@ fn is_made(store: &dyn MetaStore) -> Result<bool, StartError> {
 /// The number of shards: fixed when a cluster is made.
 fn settle_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<usize, StartError> {
     let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
-    match (made.map(|made| made as usize), config.shards) {
-        (Some(made), asked) if asked != 0 && asked != made => Err(StartError::Shards { made, asked }),
-        (Some(made), _) if !(1..=SHARDS_MAX).contains(&made) => Err(StartError::Config("number of shards")),
-        (Some(made), _) => Ok(made),
-        (None, asked) => Ok(asked.max(1)),
-    }
+    let shards = match (made.map(|made| made as usize), config.shards) {
+        (Some(made), asked) if asked != 0 && asked != made => return Err(StartError::Shards { made, asked }),
+        (Some(made), _) if !(1..=SHARDS_MAX).contains(&made) => {
+            return Err(StartError::Config("number of shards"));
+        }
+        (Some(made), _) => made,
+        (None, asked) => asked.max(1),
+    };
+    assert!((1..=SHARDS_MAX).contains(&shards), "the number of shards was checked");
+    Ok(shards)
 }
 
 /// Reads a node's state without keeping the node.

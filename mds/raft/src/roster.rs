@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::liveness::line;
-use crate::engine::type_config::NodeId;
 use crate::engine::identity::number_of;
+use crate::engine::type_config::NodeId;
+use crate::liveness::line;
 
 /// The members of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,11 @@ impl Members {
         };
         let (voters, learners) =
             nodes.into_iter().partition::<BTreeMap<_, _>, _>(|(number, _)| voting.contains(number));
-        Plan { voters: voters.into_values().collect(), learners: learners.into_values().collect() }
+        let plan =
+            Plan { voters: voters.into_values().collect(), learners: learners.into_values().collect() };
+        assert!(plan.voters.len() <= first.len(), "no more nodes vote than in shard 0");
+        assert!(plan.voters.is_disjoint(&plan.learners), "a voter is no learner");
+        plan
     }
 
     /// Whether a change is between its two steps.
@@ -109,7 +113,9 @@ impl Members {
             true => now(number_of(*id)).unwrap_or(*id),
             false => *id,
         };
-        voters.iter().map(name).collect()
+        let renamed: BTreeSet<NodeId> = voters.iter().map(name).collect();
+        assert!(renamed.len() <= voters.len(), "a node votes under one name");
+        renamed
     }
 
     /// The next voters on the way to these: of the new ones those that are ready. Voters that must
@@ -129,6 +135,7 @@ impl Members {
         let mut going: Vec<NodeId> = now.iter().copied().filter(goes).collect();
         going.sort_by_key(|id| !is_there(*id));
         next.extend(going.into_iter().take(voters.len().saturating_sub(numbers.len())));
+        assert!(next.len() <= voters.len(), "no more nodes vote than should");
         next
     }
 
@@ -147,6 +154,7 @@ impl Members {
             plan.voters.iter().chain(&plan.learners).map(|id| (number_of(*id), *id)).collect();
         let renamed: BTreeSet<NodeId> =
             voters.iter().map(|id| named.get(&number_of(*id)).copied().unwrap_or(*id)).collect();
+        assert!(renamed.len() <= voters.len(), "a node has one name");
         if renamed != *voters {
             return Some(Change::Rename(renamed));
         }
@@ -162,6 +170,7 @@ impl Members {
     fn finish(old: &[BTreeSet<NodeId>], last: &BTreeSet<NodeId>) -> Change {
         let numbers: BTreeSet<u64> = last.iter().map(|id| number_of(*id)).collect();
         let stays = |id: &NodeId| numbers.contains(&number_of(*id));
+        assert!(!last.is_empty(), "a change leaves voters");
         match old.iter().flatten().all(stays) {
             true => Change::Rename(last.clone()),
             false => Change::Vote(last.clone()),

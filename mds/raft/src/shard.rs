@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mds_state::limits::ENTRY_BYTES_MAX;
-use mds_state::{Command, Entry, Origin, Outcome, StateView};
 use env::Env;
 use mds_namespace::MetaStore;
+use mds_state::limits::ENTRY_BYTES_MAX;
+use mds_state::{Command, Entry, Origin, Outcome, StateView};
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::impls::BasicNode;
@@ -20,17 +20,19 @@ use openraft::{ReadPolicy, ServerState};
 use tokio::sync::Semaphore;
 
 use crate::config::{NodeConfig, engine_config};
-use crate::handles::{Node, Shard, ShardInner};
-use crate::host::Host;
-use crate::limits::{FORWARD_RETRIES_MAX, HEIR_POLL_MS, HEIR_WAIT_MS_MAX, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX};
+use crate::engine::applied::Applied;
+use crate::engine::entry::EncodedEntry;
 use crate::engine::identity::number_of;
 use crate::engine::life::Life;
 use crate::engine::log_store::LogStore;
 use crate::engine::machine::{Machine, MachineState, NoView, Raft};
 use crate::engine::network::Network;
-use crate::engine::applied::Applied;
-use crate::engine::entry::EncodedEntry;
 use crate::engine::type_config::Types;
+use crate::handles::{Node, Shard, ShardInner};
+use crate::host::Host;
+use crate::limits::{
+    FORWARD_RETRIES_MAX, HEIR_POLL_MS, HEIR_WAIT_MS_MAX, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX,
+};
 use crate::start_error::StartError;
 
 mod cut;
@@ -116,6 +118,7 @@ impl Shard {
 
     fn first_of(node: Node) -> Self {
         let inner = Arc::clone(&node.shards()[0].inner);
+        assert!(inner.number == 0, "the first replica of a node is shard 0's");
         Self { inner, node: Some(node) }
     }
 

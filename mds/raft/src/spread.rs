@@ -54,7 +54,9 @@ impl Spread {
             let to = line.find(|node| settled(*node))?;
             led.caught_up.contains(&to).then_some((led.shard, to))
         });
-        if let Some((shard, _)) = due {
+        if let Some((shard, to)) = due {
+            assert!(to != me, "a shard is handed to another node");
+            assert!(alive.contains(&to), "a shard is handed to a live node");
             self.tried_ms.insert(shard, now_ms);
         }
         due

@@ -69,6 +69,8 @@ pub(crate) fn format_utc(unix_s: &u64) -> String {
     let of_month = of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year + era * 400 + u64::from(month <= 2);
+    assert!((1..=12).contains(&month), "a year has twelve months");
+    assert!((1..=31).contains(&of_month), "a month has 31 days at most");
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{of_month:02} {hour:02}:{minute:02}:{second:02} UTC")
 }

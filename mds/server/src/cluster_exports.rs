@@ -13,8 +13,8 @@ mod known;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mds_state::command::admin::{ExportsSet, SetExportsWhole};
 use mds_raft::ProposeError;
+use mds_state::command::admin::{ExportsSet, SetExportsWhole};
 use mds_state::{Command, Outcome, Refusal};
 
 use crate::export::compare::Difference;

@@ -15,9 +15,9 @@ mod keyring;
 use std::sync::Arc;
 
 use layout::HandleKey;
+use mds_raft::ProposeError;
 use mds_state::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
 use mds_state::record::Rotation;
-use mds_raft::ProposeError;
 use mds_state::{Command, Outcome};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{HandleKeyRotation, RotateHandleKey, RotationStage};

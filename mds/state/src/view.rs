@@ -13,19 +13,19 @@ use layout::state::LayoutRecord;
 use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
-use crate::lock_ranges::{self, HeldRange};
 use crate::command::governor::IntentId;
 use crate::command::lock::{Conflict, Range};
 use crate::command::session::SlotMark;
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::entry::Origin;
 use crate::key::{self, OTHER_BYTES};
+use crate::lock_ranges::{self, HeldRange};
+use crate::query::IoRight;
 use crate::record::{
     ClientCounts, DataServer, ExportList, Fencing, Handed, HandleKeys, Intent, LockRecord, OpenRecord,
     OwnerClients, Shares, SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession,
     Tally, Value, is_before_secure,
 };
-use crate::query::IoRight;
 use crate::values::{list, read};
 use crate::{lock_tree, query};
 

@@ -19,11 +19,12 @@ use mds_namespace::{
 };
 use mds_state::apply::apply;
 use mds_state::command::{
-    Command, Outcome, StateidValue, admin, client, data, governor, layout as layouts, lock, namespace, open, seal, session,
+    Command, Outcome, StateidValue, admin, client, data, governor, layout as layouts, lock, namespace, open,
+    seal, session,
 };
-use mds_state::{Entry, Origin};
 use mds_state::export::Export;
 use mds_state::record::{StateKind, other};
+use mds_state::{Entry, Origin};
 
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
 

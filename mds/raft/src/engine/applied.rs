@@ -2,9 +2,9 @@
 //!
 //! Spec: docs/formats/state.md.
 
+use mds_namespace::{StoreError, View};
 use mds_state::key;
 use mds_state::record::VALUE_VERSION;
-use mds_namespace::{StoreError, View};
 use serde::{Deserialize, Serialize};
 
 use super::type_config::{LogId, SnapshotMeta, StoredMembership};
@@ -31,7 +31,9 @@ impl Applied {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![VALUE_VERSION]).expect("numbers and strings encode")
+        let bytes = postcard::to_extend(self, vec![VALUE_VERSION]).expect("numbers and strings encode");
+        assert!(bytes.first() == Some(&VALUE_VERSION), "a record begins with its version");
+        bytes
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {

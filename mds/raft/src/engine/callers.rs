@@ -33,6 +33,7 @@ impl Callers {
         if received.term <= report.term && report.callers.len() <= CALLERS_MAX {
             *received = report;
         }
+        assert!(received.callers.len() <= CALLERS_MAX, "a bounded number of callers is kept");
     }
 
     /// The callers of the last leader that reported any.
@@ -43,6 +44,7 @@ impl Callers {
     /// Sets the callers that are reported to the other members.
     pub(crate) fn set_callers(&self, term: u64, mut callers: Vec<Caller>) {
         callers.truncate(CALLERS_MAX);
+        assert!(callers.len() <= CALLERS_MAX, "one message reports all callers");
         self.reports.send_if_modified(|report| {
             let next = CallersReport { term, callers };
             let differs = *report != next;

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use mds_state::{Entry, EntryError, Outcome};
 use bytes::Bytes;
+use mds_state::limits::ENTRY_BYTES_MAX;
+use mds_state::{Entry, EntryError, Outcome};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 
 /// An encoded [`Entry`]. Equal if the bytes are.
 #[derive(Clone)]
@@ -34,7 +34,9 @@ impl Eq for EncodedEntry {}
 
 impl EncodedEntry {
     pub(crate) fn encode(entry: &Entry) -> Result<Self, EntryError> {
-        Ok(Bytes::from(entry.encode()?).into())
+        let bytes = entry.encode()?;
+        assert!(bytes.len() <= ENTRY_BYTES_MAX, "an entry fits a record of the log");
+        Ok(Bytes::from(bytes).into())
     }
 
     /// The same entry, marked as one for whose durability no client waits.

@@ -6,7 +6,6 @@
 use mds_state::Outcome;
 use serde::{Deserialize, Serialize};
 
-
 /// An entry to propose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Proposal {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::type_config::NodeId;
 use super::message::To;
+use super::type_config::NodeId;
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, HELD_LOG_BYTES_MAX, HELD_LOG_ENTRIES_MAX,
     SNAPSHOT_FOLLOW_MS_MAX, SNAPSHOT_SILENT_MS_MAX,
@@ -70,6 +70,7 @@ impl Holds {
     /// dropped, or for a while longer once the snapshot is [`installed`](Holding::installed). A
     /// later snapshot for a node replaces the hold of the previous one.
     pub(crate) fn hold_log(self: &Arc<Self>, to: To, transfer: u64, upto: u64, now_ms: u64) -> Holding {
+        assert!(to.node != 0, "a snapshot is sent to one node");
         let hold = Hold { transfer, upto, heard_ms: now_ms, moved_ms: None };
         self.all.lock().insert((to.shard, to.node), hold);
         Holding { holds: Arc::clone(self), to, transfer }
@@ -103,6 +104,8 @@ impl Holds {
         let shards = in_force.map(|((shard, _), _)| *shard).collect::<BTreeSet<_>>().len().max(1) as u64;
         let bytes_max = (HELD_LOG_BYTES_MAX / shards).max(CHECKPOINT_LOG_BYTES);
         let entries_max = (HELD_LOG_ENTRIES_MAX / shards).max(CHECKPOINT_LOG_ENTRIES);
+        assert!(bytes_max <= HELD_LOG_BYTES_MAX, "shards share the bound");
+        assert!(entries_max <= HELD_LOG_ENTRIES_MAX, "shards share the bound");
         let (bytes, entries) = tail.uncut;
         if bytes_max < bytes || entries_max < entries {
             let before = all.len();

@@ -36,7 +36,10 @@ pub(crate) fn number_of(id: NodeId) -> u64 {
 
 /// A new random name. Its first bit is zero.
 fn new(number: u64, entropy: &dyn Entropy) -> NodeId {
-    (entropy.u64() >> 1 & !NUMBER_MAX) | number
+    let id = (entropy.u64() >> 1 & !NUMBER_MAX) | number;
+    assert!(number_of(id) == number, "a name has its node's number");
+    assert!(id >> 63 == 0, "the first bit of a name is zero");
+    id
 }
 
 /// The directory of a node's log, and of the second copy of its name.
@@ -137,6 +140,8 @@ fn encode(id: NodeId) -> Bytes {
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.extend_from_slice(&id.to_be_bytes());
     bytes.extend_from_slice(&checksum(&bytes).to_be_bytes());
+    assert!(bytes.len() == BYTES, "a name has fields of fixed lengths");
+    debug_assert!(decode(&bytes).is_ok_and(|read| read == id), "a name that is written can be read");
     bytes.into()
 }
 

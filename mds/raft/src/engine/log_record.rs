@@ -128,7 +128,9 @@ pub(crate) fn entry(header: &RecordHeader, payload: Bytes) -> Option<RaftEntry> 
 }
 
 fn encode_members(members: &Membership) -> Bytes {
-    postcard::to_stdvec(members).expect("members are plain numbers and strings").into()
+    let bytes = postcard::to_stdvec(members).expect("members are plain numbers and strings");
+    debug_assert!(decode_members(&bytes).is_some(), "members that are written can be read");
+    bytes.into()
 }
 
 fn decode_members(bytes: &[u8]) -> Option<Membership> {

@@ -58,6 +58,7 @@ impl State {
         };
         self.bytes += bytes;
         self.entries.push_back(Held { entry, bytes, segment });
+        assert!(self.next_index() == Some(index + 1), "the next entry follows this one");
     }
 
     pub(super) fn truncate(&mut self, last_kept: Option<u64>) {
@@ -65,6 +66,7 @@ impl State {
             let held = self.entries.pop_back().expect("the log has a last entry");
             self.bytes -= held.bytes;
         }
+        assert!(!self.entries.is_empty() || self.bytes == 0, "no entries have no bytes");
     }
 
     pub(super) fn purge(&mut self, upto: LogId) {
@@ -73,6 +75,11 @@ impl State {
             self.bytes -= held.bytes;
         }
         self.purged = self.purged.max(Some(upto));
+        assert!(!self.entries.is_empty() || self.bytes == 0, "no entries have no bytes");
+        assert!(
+            self.first_index().is_none_or(|first| upto.index() < first),
+            "nothing is left of what was cut"
+        );
     }
 
     pub(super) fn slice(&self, range: &impl RangeBounds<u64>) -> impl Iterator<Item = &Held> {
@@ -90,6 +97,7 @@ impl State {
         let len = self.entries.len();
         let place = |index: u64| usize::try_from(index.saturating_sub(base)).map_or(len, |at| at.min(len));
         let (from, to) = (place(from), place(to));
+        assert!(to <= len, "a range ends with the log");
         self.entries.range(from.min(to)..to)
     }
 
@@ -112,13 +120,15 @@ impl State {
     pub(super) fn pin(&mut self) -> u64 {
         self.purges += 1;
         if let Some(segment) = self.needs() {
-            self.pins.insert(self.purges, segment);
+            let before = self.pins.insert(self.purges, segment);
+            assert!(before.is_none(), "each purge has a number of its own");
         }
         self.purges
     }
 
     /// Releases the pins of a durable purge and of all earlier ones, which it covers.
     pub(super) fn unpin(&mut self, number: u64) {
+        assert!(number <= self.purges, "a purge that ended has begun");
         self.pins.retain(|other, _| number < *other);
     }
 

@@ -25,9 +25,9 @@ use super::append_error::failed;
 use super::log_record;
 use super::log_replay::{GroupReplay, Replay, ReplayError};
 use super::log_state::State;
+use super::type_config::{LogId, RaftEntry, Types, Vote};
 use super::unhurried::{self, Unhurried};
 use super::waiting_disk::WaitingDisk;
-use super::type_config::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{
     LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX, REPLICATE_BYTES_MAX,
 };
@@ -109,6 +109,7 @@ impl SharedLog {
             let state = Mutex::new(read_back(&wal, number, replay).await?);
             all.push(Arc::new(Group { number, state, order: tokio::sync::Mutex::new(()) }));
         }
+        assert!(all.len() == groups, "each group has its log");
         let head = AtomicU64::new(wal.segments().last().map_or(0, |segment| segment.seq));
         let unhurried = alone.then(|| Unhurried::new(clock));
         let inner = Inner { wal, groups: all, segment_bytes, head, unhurried };
@@ -120,6 +121,7 @@ impl SharedLog {
     /// # Panics
     /// If the log was not opened for it.
     pub(crate) fn group(&self, number: usize) -> LogStore {
+        assert!(number < self.inner.groups.len(), "the log was opened for this group");
         LogStore { log: self.clone(), group: Arc::clone(&self.inner.groups[number]) }
     }
 
@@ -147,6 +149,7 @@ impl SharedLog {
     /// is in force, so that renewed bytes never exceed new ones.
     fn lag_max(&self) -> u64 {
         let bytes: u64 = self.inner.groups.iter().map(|group| group.state.lock().bytes).sum();
+        assert!(0 < self.inner.segment_bytes, "a segment has room");
         LOG_LAG_SEGMENTS + 2 * bytes.div_ceil(self.inner.segment_bytes)
     }
 
@@ -202,12 +205,14 @@ impl SharedLog {
 /// Reads the payloads of the entries in force.
 async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, LogOpenError> {
     let GroupReplay { vote, purged, entries, vote_at, purge_at } = replay;
+    let count = entries.len();
     let mut state = State { vote, purged, vote_at, purge_at, ..State::default() };
     for (index, (_, location)) in entries {
         let (header, payload) = wal.read_record(location).await?;
         let entry = log_record::entry(&header, payload).ok_or(LogOpenError::Garbled { shard, index })?;
         state.push(entry, location.segment);
     }
+    assert!(state.entries.len() == count, "each entry in force is kept");
     Ok(state)
 }
 
@@ -269,7 +274,9 @@ impl LogStore {
         if state.purged.is_some() {
             state.purge_at = state.purge_at.max(facts_at);
         }
-        for (entry, location) in entries.iter().zip(places.flatten()) {
+        let places: Vec<Location> = places.flatten().collect();
+        assert!(places.len() == entries.len(), "each renewed entry has its place");
+        for (entry, location) in entries.iter().zip(places) {
             state.note_segment(entry.log_id, location.segment);
         }
     }
@@ -304,6 +311,8 @@ fn parts(entries: &[RaftEntry]) -> Vec<&[RaftEntry]> {
     if begin < entries.len() {
         all.push(&entries[begin..]);
     }
+    assert!(all.iter().all(|part| !part.is_empty()), "a write has entries");
+    assert!(all.iter().map(|part| part.len()).sum::<usize>() == entries.len(), "each entry is in one write");
     all
 }
 
@@ -330,6 +339,7 @@ impl RaftLogReader<Types> for LogStore {
             room = room.saturating_sub(held.bytes);
             entries.push(held.entry.clone());
         }
+        assert!(entries.len() as u64 <= end.saturating_sub(start), "no more is returned than was asked for");
         Ok(entries)
     }
 }
@@ -355,6 +365,8 @@ impl RaftLogStorage<Types> for LogStore {
         let locations = queued.await.map_err(failed)?;
         self.log.note_head(&locations);
         let mut state = self.group.state.lock();
+        let before = state.vote.map_or(0, |before| before.leader_id.term);
+        assert!(before <= vote.leader_id.term, "terms grow");
         state.vote = Some(*vote);
         if let Some(location) = locations.first() {
             state.note_vote(location.segment);
@@ -391,6 +403,7 @@ impl RaftLogStorage<Types> for LogStore {
             let flushed = queued.await;
             if let Ok(locations) = &flushed {
                 own.log.note_head(locations);
+                assert!(locations.len() == ids.len(), "each entry has its place");
                 let mut state = own.group.state.lock();
                 for (id, location) in ids.iter().zip(locations) {
                     state.note_segment(*id, location.segment);

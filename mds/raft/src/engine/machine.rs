@@ -12,19 +12,19 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mds_state::{Outcome, apply, key};
 use env::Clock;
 use futures_util::{Stream, StreamExt};
 use mds_namespace::{Durability, MetaStore, StoreError, View};
+use mds_state::{Outcome, apply, key};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
-use super::life::Part;
-use super::snapshot::{Snapshot, SnapshotData};
-use super::off_thread;
 use super::applied::Applied;
 use super::entry::Answer;
+use super::life::Part;
+use super::off_thread;
+use super::snapshot::{Snapshot, SnapshotData};
 use super::type_config::{LogId, RaftEntry, SnapshotMeta, StoredMembership, Types};
 use crate::clocks::following;
 use crate::limits::{APPLY_ENTRIES_MAX, APPLY_KEYS_MAX, APPLY_MS_MAX};
@@ -143,12 +143,16 @@ impl Machine {
             let batch = if is_long { self.apply_beside(left).await? } else { self.apply_here(left)? };
             drop(gate);
             let Batch { outcomes, is_long: is_next_long } = batch;
+            assert!(!is_long || outcomes.len() == 1, "a command on a thread of its own is applied");
+            assert!(!outcomes.is_empty() || is_next_long || left.is_empty(), "each round applies something");
             if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_) | Outcome::HandleKeys(_)))
             {
                 self.state.settings_moved.fetch_add(1, Ordering::AcqRel);
             }
             let (applied, behind) = left.split_at(outcomes.len());
             if let Some(last) = applied.last() {
+                let before = self.state.applied_index.load(Ordering::Acquire);
+                assert!(before <= last.log_id.index(), "the applied index grows");
                 self.state.applied_index.store(last.log_id.index(), Ordering::Release);
             }
             for (outcome, waiting) in outcomes.into_iter().zip(waiting.by_ref()) {
@@ -200,6 +204,11 @@ fn apply_entries(
     let mut applied = Applied::load(&*txn).map_err(io::Error::other)?;
     let mut batch = Batch { outcomes: Vec::with_capacity(entries.len()), is_long: false };
     for entry in entries {
+        assert!(applied.log_id < Some(entry.log_id()), "entries are applied in the order of the log");
+        assert!(
+            applied.log_id.is_none_or(|last| last.index() + 1 == entry.log_id().index()),
+            "no entry is passed over"
+        );
         let outcome = match &entry.payload {
             EntryPayload::Blank => Outcome::Done,
             EntryPayload::Membership(members) => {
@@ -225,6 +234,7 @@ fn apply_entries(
             break;
         }
     }
+    assert!(batch.outcomes.len() <= entries.len(), "an entry has one outcome");
     if batch.outcomes.is_empty() {
         return Ok(batch);
     }
@@ -274,7 +284,9 @@ impl RaftStateMachine<Types> for Machine {
             self.state.replacements.fetch_add(1, Ordering::AcqRel);
         }
         snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
+        assert!(self.state.is_torn(), "the store is torn until the snapshot is installed");
         self.state.replacements.fetch_add(1, Ordering::AcqRel);
+        assert!(!self.state.is_torn(), "an installed snapshot is whole");
         self.state.settings_moved.fetch_add(1, Ordering::AcqRel);
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.state.applied_index.store(index, Ordering::Release);
@@ -313,18 +325,18 @@ impl RaftSnapshotBuilder<Types> for Checkpoint {
 mod tests {
     use std::path::PathBuf;
 
-    use mds_state::command::data::Format;
-    use mds_state::{Command, Entry};
     use env::Disk as _;
     use env::memory::{ManualClock, MemoryDisk};
     use mds_namespace::Txn;
     use mds_namespace::store::mem::MemStore;
+    use mds_state::command::data::Format;
+    use mds_state::{Command, Entry};
 
     use super::*;
     use crate::engine::entry::EncodedEntry;
     use crate::engine::life::{Life, Task};
-    use crate::engine::type_config::log_id;
     use crate::engine::snapshot::{Encoder, Receiver};
+    use crate::engine::type_config::log_id;
 
     /// A clock that advances by half of what commands may take whenever it is read.
     struct Ticking(ManualClock);
@@ -352,7 +364,9 @@ mod tests {
         let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
         let entry = |index| RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Blank };
         let entries: Vec<_> = (1..=5).map(entry).collect();
-        assert_eq!(machine.apply_here(&entries).unwrap().outcomes.len(), 2);
+        let ticking = Ticking(ManualClock::new(0));
+        let first = apply_entries(&MemStore::new(), &entries, &ticking, usize::MAX).unwrap();
+        assert_eq!(first.outcomes.len(), 2);
         let seen = tokio::spawn({
             let state = Arc::clone(&state);
             async move { state.applied_index.load(Ordering::Acquire) }

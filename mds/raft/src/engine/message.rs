@@ -40,7 +40,7 @@ pub(crate) enum RaftProcedure {
 
 impl RaftProcedure {
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
+        let procedure = match number {
             3 => Self::AppendEntries,
             4 => Self::Vote,
             5 => Self::PreVote,
@@ -55,7 +55,9 @@ impl RaftProcedure {
             14 => Self::Join,
             15 => Self::Clock,
             _ => return None,
-        })
+        };
+        assert!(procedure as u32 == number, "a number names the procedure that has it");
+        Some(procedure)
     }
 }
 

@@ -37,13 +37,16 @@ use super::message::{
     ClockShows, QueryClock, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result,
     encode_args,
 };
-use super::snapshot::{Encoder, Snapshot, SnapshotData};
 use super::off_thread;
+use super::snapshot::{Encoder, Snapshot, SnapshotData};
 use super::type_config::{NodeId, Types, Vote};
 use crate::limits::{
     CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX, SNAPSHOT_INSTALL_MS_MAX, UNPROVEN_MS_MAX,
 };
 use crate::liveness::{Beat, BeatReply};
+
+const _: () =
+    assert!(HANDSHAKE_RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a caller that has proved itself has more room");
 
 /// The bounds of a connection between members, on the caller's side.
 fn limits() -> Limits {

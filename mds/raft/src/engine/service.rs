@@ -22,12 +22,12 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 
 use super::forward::QueryIndex;
 use super::identity::number_of;
+use super::machine::Raft;
 use super::message::{
     ClockShows, Identity, QueryClock, QueryIdentity, RAFT_VERSION, RaftProcedure, SnapshotChunk,
     SnapshotInstall, decode_args, decode_to, encode_result,
 };
 use super::snapshot::{Receiver, Snapshot};
-use super::machine::Raft;
 use super::type_config::{NodeId, Types, Vote};
 use crate::handles::Shard;
 use crate::host::Host;
@@ -359,7 +359,9 @@ impl Member {
         if *transfer != part.transfer || receiver.at() != part.offset_bytes {
             return None;
         }
+        let end_bytes = part.offset_bytes + part.bytes.len() as u64;
         let taken = receiver.chunk(part.bytes.into()).await;
+        assert!(taken.is_err() || receiver.at() == end_bytes, "the next part follows this one");
         if taken.is_err() {
             *incoming = None;
         }
@@ -394,7 +396,8 @@ impl<'a> Installing<'a> {
 
 impl Drop for Installing<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(0 < before, "an installation that ends has begun");
     }
 }
 

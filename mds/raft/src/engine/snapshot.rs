@@ -9,12 +9,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mds_state::key;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest};
 use env::{Disk, File, OpenMode};
 use mds_namespace::store::transfer::{self, Pairs};
 use mds_namespace::{MetaStore, StoreError, View};
+use mds_state::key;
 
 use super::applied::Applied;
 use super::off_thread;
@@ -87,14 +87,18 @@ impl Encoder {
         }
         let pairs = transfer::export(&*self.view, self.after.as_deref(), SNAPSHOT_CHUNK_BYTES)?;
         for (key, value) in &pairs {
-            assert!(
-                (1..=SNAPSHOT_KEY_BYTES_MAX).contains(&key.len()) && value.len() <= SNAPSHOT_VALUE_BYTES_MAX
-            );
+            assert!((1..=SNAPSHOT_KEY_BYTES_MAX).contains(&key.len()), "keys of a store are short");
+            assert!(value.len() <= SNAPSHOT_VALUE_BYTES_MAX, "values of a store are bounded");
             chunk.put_u32(u32::try_from(key.len()).expect("bounded above"));
             chunk.put_u32(u32::try_from(value.len()).expect("bounded above"));
             chunk.put_slice(key);
             chunk.put_slice(value);
         }
+        debug_assert!(pairs.is_sorted_by(|one, next| one.0 < next.0), "pairs come in the order of keys");
+        assert!(
+            pairs.first().is_none_or(|(key, _)| self.after.as_ref() < Some(key)),
+            "a chunk goes on behind the one before"
+        );
         self.pairs += pairs.len() as u64;
         match pairs.into_iter().next_back() {
             Some((key, _)) => self.after = Some(key),
@@ -103,6 +107,7 @@ impl Encoder {
                 chunk.put_u32(0);
             }
         }
+        assert!(!chunk.is_empty(), "a chunk has bytes");
         self.digest.update(&chunk);
         if self.ended {
             chunk.put_u32(crc_word(&self.digest));
@@ -166,6 +171,7 @@ impl Decoder {
     }
 
     fn take_bytes(&mut self, len: usize) -> BytesMut {
+        assert!(len <= self.buffer.len(), "what is taken was received");
         let taken = self.buffer.split_to(len);
         self.digest.update(&taken);
         taken
@@ -328,6 +334,7 @@ struct Chunks {
 
 impl Chunks {
     fn read(&mut self) -> io::Result<Option<Pairs>> {
+        assert!(self.at <= self.received.len_bytes, "no more is read than was received");
         let left = self.received.len_bytes - self.at;
         if left == 0 {
             self.decoder.finish().map_err(invalid)?;

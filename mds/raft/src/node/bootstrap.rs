@@ -13,14 +13,14 @@ use std::sync::{Arc, Weak};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::host::Host;
-use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS, IDENTIFY_MS_MAX};
-use crate::liveness::line;
-use crate::engine::type_config::NodeId;
 use crate::engine::identity::number_of;
 use crate::engine::message::{Identity, QueryIdentity, RaftProcedure, To};
 use crate::engine::network::Links;
+use crate::engine::type_config::NodeId;
 use crate::handles::{NodeInner, Shard};
+use crate::host::Host;
+use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS, IDENTIFY_MS_MAX};
+use crate::liveness::line;
 use crate::start_error::StartError;
 
 /// Begins a shard of a node alone, which has no other node to query.
@@ -75,6 +75,7 @@ async fn begin_ready_shards(inner: &NodeInner, polls: u32) -> Result<Begun, Star
         return Ok(Begun::All);
     }
     let numbers: Vec<u64> = host.config.members.iter().map(|(number, _)| *number).collect();
+    assert!(numbers.contains(&host.config.id), "a node is one of the members");
     let mut blank = Vec::new();
     for shard in shards {
         let is_own = line(&numbers, shard.number()).next() == Some(host.config.id);
@@ -102,6 +103,7 @@ async fn begin_ready_shards(inner: &NodeInner, polls: u32) -> Result<Begun, Star
     };
     let mut nodes: Vec<NodeId> = known.iter().map(|identity| identity.id).collect();
     nodes.push(host.id);
+    assert!(nodes.len() == numbers.len(), "all nodes are up when a shard begins");
     for shard in blank {
         let number = u32::try_from(shard.number()).unwrap_or(u32::MAX);
         if !known.iter().any(|identity| identity.begun.contains(&number)) {

@@ -9,9 +9,9 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
 use crate::clocks::Witness;
+use crate::handles::{NodeInner, Shard};
 use crate::host::Host;
 use crate::limits::{CLOCK_AGREE_NS, CLOCK_QUERY_MS, STORES_AT_ONCE};
-use crate::handles::{NodeInner, Shard};
 
 /// Runs until the node stops or is dropped.
 pub(super) async fn drive_clocks(node: Weak<NodeInner>, mut stopped: watch::Receiver<bool>) {

@@ -51,8 +51,8 @@ impl Failure {
                 "the engine of a shard has stopped: this node ends, and others follow it"
             );
         }
-        // Only the node's own task scans.
-        let _ = self.first.set(first);
+        let is_set = self.first.set(first).is_ok();
+        assert!(is_set, "only the node's own task notes engines");
         self.noticed.notify_waiters();
     }
 

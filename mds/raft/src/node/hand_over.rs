@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
+use crate::handles::{NodeInner, Shard};
 use crate::host::Host;
 use crate::limits::{
     HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE, TORN_AGAIN_MS, TORN_LEAD_MS_MAX,
 };
 use crate::liveness::line;
-use crate::handles::{NodeInner, Shard};
 use crate::spread::{Led, Spread};
 
 /// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this
@@ -68,7 +68,10 @@ async fn give_up_unfit(inner: &NodeInner, unfit: &mut Option<Unfit>) {
     if unfit.again_ms <= now_ms && first.leads_engine() {
         tracing::info!("installing a snapshot: handing shard 0 over");
         match first.give_up_but(&unfit.asked).await {
-            Some(to) => unfit.asked.push(to),
+            Some(to) => {
+                assert!(!unfit.asked.contains(&to), "another node is asked each time");
+                unfit.asked.push(to);
+            }
             None if unfit.asked.is_empty() => {}
             // None of the nodes that are up is better off.
             None => *unfit = Unfit { asked: Vec::new(), again_ms: now_ms + TORN_AGAIN_MS },

@@ -8,16 +8,16 @@ use std::sync::{Arc, Weak};
 use env::Env;
 use tokio::sync::watch;
 
-use super::readmit::ReadmitError;
 use super::bootstrap;
-use crate::host::Host;
-use crate::limits::{JOIN_MS_MAX, JOIN_POLL_MS, MEMBERS_MAX};
-use crate::nodes::Known;
+use super::readmit::ReadmitError;
+use crate::config::NodeConfig;
 use crate::engine::identity::number_of;
 use crate::engine::message::{Identity, Join, Joined, RaftProcedure, To};
 use crate::engine::network::Links;
-use crate::config::NodeConfig;
 use crate::handles::{NodeInner, Shard};
+use crate::host::Host;
+use crate::limits::{JOIN_MS_MAX, JOIN_POLL_MS, MEMBERS_MAX};
+use crate::nodes::Known;
 
 /// The number of shards of the cluster to join. Queries its nodes until one answers.
 pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {

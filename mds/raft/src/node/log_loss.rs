@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use mds_namespace::{MetaStore, StoreError, superblock};
 
-use crate::limits::LOG_BEHIND_MAX;
-use crate::engine::log_store::SharedLog;
 use crate::engine::applied::Applied;
+use crate::engine::log_store::SharedLog;
+use crate::limits::LOG_BEHIND_MAX;
 use crate::start_error::{LogGone, StartError, format_utc};
 
 /// Refuses stores that are ahead of their log by more than a power cut explains, unless the

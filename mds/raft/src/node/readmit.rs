@@ -11,11 +11,11 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::bootstrap;
-use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
-use crate::engine::type_config::NodeId;
 use crate::engine::message::Identity;
-use crate::roster::{Change, Plan};
+use crate::engine::type_config::NodeId;
 use crate::handles::{Node, NodeInner, Shard};
+use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
+use crate::roster::{Change, Plan};
 
 /// Progress of a node's readmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl Node {
             members.is_as_for(&first.plan(shard.number()), id)
         };
         let done = shards.iter().filter(has).count();
+        assert!(done <= shards.len(), "the progress is of the cluster's shards");
         Readmission { shards: shards.len() as u64, done: done as u64 }
     }
 }

@@ -5,12 +5,12 @@
 use std::sync::Weak;
 use tokio::sync::watch;
 
+use super::failure::EngineStopped;
+use crate::handles::{NodeInner, Shard};
 use crate::limits::{
     CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, CHECKPOINTS_BEGUN_MAX,
     LAGGING_FREED_MAX, LOG_LAG_POLLS,
 };
-use super::failure::EngineStopped;
-use crate::handles::{NodeInner, Shard};
 
 /// One shard's last checkpoint.
 #[derive(Clone, Copy, Default)]
@@ -50,6 +50,7 @@ pub(super) async fn checkpoints(node: Weak<NodeInner>, mut stopped: watch::Recei
 /// ones be cut.
 async fn begin_due(inner: &NodeInner, lasts: &mut [Last], first: &mut usize) {
     let (mut begun, shards) = (0, inner.shards.len());
+    assert!(lasts.len() == shards, "each shard's last checkpoint is known");
     let from = *first;
     for at in (from..from + shards).map(|at| at % shards) {
         let (shard, last) = (&inner.shards[at], &mut lasts[at]);
@@ -73,6 +74,7 @@ async fn begin_due(inner: &NodeInner, lasts: &mut [Last], first: &mut usize) {
             }
             (last.applied, last.waited_ms) = (applied, 0);
             begun += 1;
+            assert!(begun <= CHECKPOINTS_BEGUN_MAX, "a bounded number of checkpoints begins");
             if begun == CHECKPOINTS_BEGUN_MAX {
                 *first = at + 1;
             }

@@ -1,8 +1,8 @@
 //! Cuts a shard's log behind its checkpoints, but for entries that other nodes may still need.
 
 use super::*;
-use crate::engine::type_config::NodeId;
 use crate::engine::hold::{Holds, Tail};
+use crate::engine::type_config::NodeId;
 
 impl Shard {
     /// Payload bytes of its log that are not cut.
@@ -44,6 +44,7 @@ impl Shard {
         if upto <= *cut {
             return true;
         }
+        assert!(upto <= covered, "no entry is cut that the checkpoint lacks");
         *cut = upto;
         self.inner.raft.trigger().purge_log(upto).await.is_ok()
     }

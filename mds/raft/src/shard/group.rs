@@ -7,12 +7,12 @@ use env::Clock;
 use mds_namespace::store::transfer;
 
 use super::*;
+use crate::engine::applied::Applied;
+use crate::engine::life::Task;
+use crate::engine::network::Links;
+use crate::engine::type_config::NodeId;
 use crate::host::ClusterClock;
 use crate::liveness::Facts;
-use crate::engine::type_config::NodeId;
-use crate::engine::life::Task;
-use crate::engine::applied::Applied;
-use crate::engine::network::Links;
 
 impl Shard {
     /// Opens the replica. It answers others from now on, but its clock stands still unless it is
@@ -22,6 +22,7 @@ impl Shard {
         number: usize,
         store: Arc<dyn MetaStore>,
     ) -> Result<Self, StartError> {
+        assert!(number < host.config.shards, "the cluster has this shard");
         let log = host.log.group(number);
         let machine = Arc::new(MachineState::new(store, Arc::clone(&host.env.clock)));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
@@ -160,13 +161,17 @@ impl Shard {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let voters: Vec<NodeId> = metrics.membership_config.voter_ids().collect();
-        self.caught_up_of(&metrics).filter(|id| voters.contains(id)).map(number_of).collect()
+        let caught_up: Vec<u64> =
+            self.caught_up_of(&metrics).filter(|id| voters.contains(id)).map(number_of).collect();
+        assert!(caught_up.len() <= voters.len(), "the nodes that may lead next vote");
+        caught_up
     }
 
     /// Other nodes that have all entries of this leader, voters or not.
     fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
         let last = metrics.last_log_index;
-        let has_all = move |matched: &Option<crate::engine::type_config::LogId>| matched.map(|id| id.index()) == last;
+        let has_all =
+            move |matched: &Option<crate::engine::type_config::LogId>| matched.map(|id| id.index()) == last;
         let (others, me) = (metrics.replication.iter().flatten(), self.inner.host.id);
         others.filter(move |(id, matched)| **id != me && has_all(matched)).map(|(id, _)| *id)
     }
@@ -233,6 +238,7 @@ impl Shard {
             return;
         }
         let Some(to) = self.caught_up_voter(to) else { return };
+        assert!(to != self.inner.host.id, "leadership is handed to another node");
         // Followers are about to learn that they may vote: this term has no lease any more, with or
         // without a successor.
         self.inner.handed_over.store(self.engine_term(), Ordering::Release);
@@ -266,6 +272,7 @@ impl Shard {
             }
             host.env.clock.sleep_ms(HEIR_POLL_MS).await;
         };
+        assert!(!but.contains(&to), "the node that is asked is none of these");
         self.transfer(to).await;
         let mut watched = raft.server_metrics();
         let me = host.id;

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 
-use crate::handles::{Shard, ShardInner};
 use crate::engine::caller::Caller;
 use crate::engine::identity::number_of;
+use crate::handles::{Shard, ShardInner};
 
 impl Shard {
     /// Whether this replica leads, as far as it knows: a majority has answered it within the lease.

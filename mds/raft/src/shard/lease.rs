@@ -28,6 +28,7 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn new(clock: &dyn Clock, heartbeat_ms: u64) -> Self {
         let ns = heartbeat_ms * LEASE_HEARTBEATS * 1_000_000;
+        assert!(0 < ns, "a leader that is answered has a lease");
         Self { ns, suspended: Mutex::new((clock.suspended_ms(), 0)) }
     }
 
@@ -40,6 +41,7 @@ impl Lease {
         if known.0 + SUSPENDED_MS_MIN <= suspended_ms {
             *known = (suspended_ms, now_ns);
         }
+        assert!(known.1 <= now_ns, "a suspension was detected before now");
         Duration::from_nanos(self.ns.min(now_ns - known.1))
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use openraft::ChangeMembers;
 
 use super::*;
+use crate::engine::identity::number_of;
+use crate::engine::type_config::NodeId;
 use crate::limits::LEARNER_LAG_MAX;
 use crate::nodes::Known;
-use crate::engine::type_config::NodeId;
-use crate::engine::identity::number_of;
 use crate::roster::{Change, Members};
 
 impl Shard {
@@ -23,6 +23,7 @@ impl Shard {
     /// INVARIANT: one node does this for a shard, and only once all others have reported that they
     /// know nothing of it.
     pub(crate) async fn initialize(&self, nodes: &[NodeId]) -> Result<(), StartError> {
+        assert!(nodes.contains(&self.inner.host.id), "a node begins shards that it votes in");
         let nodes: BTreeMap<NodeId, BasicNode> = nodes.iter().map(|id| (*id, self.node_at(*id))).collect();
         match self.inner.raft.initialize(nodes).await {
             Err(error @ RaftError::Fatal(_)) => Err(StartError::Raft(error.to_string())),
@@ -154,6 +155,7 @@ impl Shard {
                 if members.voters.last() == Some(&voters) || !self.most_are_there(&members, &voters) {
                     return Ok(());
                 }
+                assert!(!voters.is_empty(), "a shard has voters");
                 self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
             }
             Change::Vote(voters) => {
@@ -180,6 +182,7 @@ impl Shard {
                     self.transfer(heir).await;
                     return Ok(());
                 }
+                assert!(!voters.is_empty(), "a shard has voters");
                 self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
             }
         }

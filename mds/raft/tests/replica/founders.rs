@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use mds_state::command::Outcome;
-use mds_state::command::admin::FixShards;
 use mds_raft::{Node, NodeConfig, StartError};
 use mds_state::Command;
+use mds_state::command::Outcome;
+use mds_state::command::admin::FixShards;
 
 use crate::many::{Cluster, MEMBERS, SHARDS, formatted, names};
 use crate::scene::{create, env_on, format, has, runtime};

@@ -16,10 +16,10 @@ use env::memory::{Crash, MemoryDisk, SeededEntropy};
 use env::os::OsClock;
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
-use mds_state::command::Outcome;
-use mds_state::command::admin::FixShards;
 use mds_raft::{Node, NodeConfig, NodeStatus, ProposeError, Readmission, ReadmitError, StartError};
 use mds_state::Command;
+use mds_state::command::Outcome;
+use mds_state::command::admin::FixShards;
 use tokio::runtime::Runtime;
 use wire_nfs::control::ClusterKey;
 

@@ -11,8 +11,8 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, MemoryDisk, SeededEntropy};
 use env::os::OsClock;
 use mds_namespace::store::mem::MemStore;
-use mds_state::command::{Command, Outcome};
 use mds_raft::{Caller, NodeConfig, ProposeError, Readmission, Shard};
+use mds_state::command::{Command, Outcome};
 use tokio::runtime::Runtime;
 use wire_nfs::control::ClusterKey;
 

@@ -10,8 +10,8 @@ use crate::scene::{create, create_all, env_in_memory, env_on, format, has, runti
 use env::memory::{Crash, MemoryDisk};
 use env::os::BlockingDisk;
 use mds_namespace::store::mem::MemStore;
-use mds_state::command::Outcome;
 use mds_raft::{NodeConfig, Shard};
+use mds_state::command::Outcome;
 
 const STORE_ID: [u8; 16] = [9; 16];
 

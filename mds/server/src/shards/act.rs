@@ -14,9 +14,9 @@ use mds_namespace::op::rename::{self, Place};
 use mds_namespace::op::{link, remove};
 use mds_namespace::store::draft::{Draft, Part};
 use mds_namespace::{FsError, Ino, Inode, Timestamp, shard_of};
+use mds_raft::ProposeError;
 use mds_state::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
 use mds_state::command::namespace::{EntryAnswer, Renamed};
-use mds_raft::ProposeError;
 use mds_state::{Command, Origin, Outcome, Refusal};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 

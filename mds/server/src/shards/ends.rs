@@ -13,10 +13,10 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
+use mds_raft::ProposeError;
 use mds_state::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
 use mds_state::command::governor::{ForgetClient, ForgetSession, Govern};
 use mds_state::record::Tally;
-use mds_raft::ProposeError;
 use mds_state::{Command, Origin, Outcome, Refusal};
 use parking_lot::Mutex;
 use tokio::sync::Notify;

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::op::reap;
 use mds_namespace::superblock::superblock;
-use mds_state::command::governor::{Carry, FormatShard, Govern, Reap, Settle};
 use mds_raft::ProposeError;
+use mds_state::command::governor::{Carry, FormatShard, Govern, Reap, Settle};
 use mds_state::{Command, Outcome, Refusal};
 
 use super::Shards;

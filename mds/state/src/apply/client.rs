@@ -247,7 +247,7 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
     // A file that was open without a name is removed with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
     debug_assert!(
-        values::read(txn, &key::tally(client))?.unwrap_or_default() == Tally::default(),
+        values::read::<Tally>(txn, &key::tally(client))?.unwrap_or_default() == Tally::default(),
         "a client's tally counts what it holds"
     );
     txn.delete(&key::tally(client))?;
@@ -262,7 +262,8 @@ fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusa
     debug_assert!(!holds_state(txn, client)?, "a client that is gone holds nothing");
     txn.delete(&key::client(client))?;
     waiting::gone(txn, client)?;
-    let mut of_owner: OwnerClients = values::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
+    let mut of_owner: OwnerClients =
+        values::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
     of_owner.confirmed = of_owner.confirmed.filter(|id| *id != client);
     of_owner.unconfirmed = of_owner.unconfirmed.filter(|id| *id != client);
     put_owner(txn, &stored.record.owner, &of_owner)?;

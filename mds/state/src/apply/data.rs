@@ -10,7 +10,8 @@ use mds_namespace::{Content, FsError, Superblock, Timestamp, Txn, View};
 
 use super::{extents, layout as layouts, table};
 use crate::command::data::{
-    Format, MarkStore, MarkStores, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone, WriteInline, Written, WrittenAt,
+    Format, MarkStore, MarkStores, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone,
+    WriteInline, Written, WrittenAt,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;

@@ -9,8 +9,8 @@ use super::table;
 use crate::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::record::HandleKeys;
 use crate::query;
+use crate::record::HandleKeys;
 
 pub(super) fn add(txn: &mut dyn Txn, asked: &AddHandleKey) -> Result<Outcome, Refusal> {
     change(txn, asked.version, |keys| keys.added(asked.bytes))

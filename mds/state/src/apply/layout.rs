@@ -20,8 +20,8 @@ use crate::command::layout::{
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::GRANTED_EXTENTS_MAX;
-use crate::record::{OpenRecord, StateKind};
 use crate::query::{self, WRITE};
+use crate::record::{OpenRecord, StateKind};
 use crate::values;
 
 impl From<LayoutError> for Refusal {

@@ -13,8 +13,8 @@ use crate::command::lock::{FreeStateid, Lock, Locker, Unlock};
 use crate::command::{Outcome, Refusal};
 use crate::key;
 use crate::lock_ranges::{self, Span};
-use crate::record::{LockRecord, OpenRecord, Ranges, StateKind, StateidTarget};
 use crate::query::{self, READ, WRITE};
+use crate::record::{LockRecord, OpenRecord, Ranges, StateKind, StateidTarget};
 use crate::values;
 
 pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> {

@@ -17,8 +17,8 @@ use crate::command::namespace::Truncation;
 use crate::command::open::{Close, How, Open, OpenDowngrade, Opened, Share, Target};
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::key;
-use crate::record::{OpenRecord, Shares};
 use crate::query::{self, READ, WRITE};
+use crate::record::{OpenRecord, Shares};
 
 /// The file an OPEN leads to.
 struct Found {

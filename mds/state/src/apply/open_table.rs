@@ -9,8 +9,8 @@ use super::{lock_table, table};
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::OPENS_PER_FILE_MAX;
-use crate::record::{OpenRecord, Shares, StateKind};
 use crate::query::{READ, WRITE};
+use crate::record::{OpenRecord, Shares, StateKind};
 use crate::values;
 
 pub(super) fn shares(view: &dyn View, ino: Ino) -> Result<Shares, Refusal> {
@@ -45,7 +45,11 @@ fn put_shares(txn: &mut dyn Txn, ino: Ino, shares: &Shares) -> Result<(), Refusa
     assert!(shares.read.max(shares.write) <= shares.opens, "an open reads and writes once");
     assert!(shares.deny_read.max(shares.deny_write) <= shares.opens, "an open denies once");
     assert!(shares.opens <= shares.read + shares.write, "an open reads or writes");
-    if shares.opens == 0 { Ok(txn.delete(&key::shares(ino))?) } else { table::put(txn, &key::shares(ino), shares) }
+    if shares.opens == 0 {
+        Ok(txn.delete(&key::shares(ino))?)
+    } else {
+        table::put(txn, &key::shares(ino), shares)
+    }
 }
 
 /// The open of an open-owner on a file.

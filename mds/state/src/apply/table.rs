@@ -7,12 +7,8 @@ use mds_namespace::{Ino, Txn, View};
 use super::own_shard;
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
-use crate::limits::{
-    LAYOUTS_PER_CLIENT_MAX, LOCKS_PER_CLIENT_MAX, OPENS_PER_CLIENT_MAX, OWNER_BYTES_MAX,
-};
-use crate::record::{
-    self, Counters, LockRecord, StateKind, StateidTarget, StoredClient, Tally, Value,
-};
+use crate::limits::{LAYOUTS_PER_CLIENT_MAX, LOCKS_PER_CLIENT_MAX, OPENS_PER_CLIENT_MAX, OWNER_BYTES_MAX};
+use crate::record::{self, Counters, LockRecord, StateKind, StateidTarget, StoredClient, Tally, Value};
 use crate::values;
 
 pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<(), Refusal> {
@@ -55,7 +51,12 @@ fn tally_of(tally: &mut Tally, kind: StateKind) -> (&mut u32, u32) {
 }
 
 /// Makes a stateid's identity and enters it everywhere but in the table of its kind.
-pub(super) fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u8; OTHER_BYTES], Refusal> {
+pub(super) fn enter(
+    txn: &mut dyn Txn,
+    kind: StateKind,
+    client: u64,
+    ino: Ino,
+) -> Result<[u8; OTHER_BYTES], Refusal> {
     let mut tally = tally(txn, client)?;
     let (count, count_max) = tally_of(&mut tally, kind);
     if count_max <= *count {

@@ -19,8 +19,8 @@ fn keys_have_the_documented_bytes() {
     assert_eq!(open(7, &other), b"state/open/\0\0\0\0\0\0\0\x07abcdefghijkl");
     let of = state_of(9, StateKind::Lock, 3, &other);
     assert_eq!(of, b"state/of/\0\0\0\0\0\0\0\x09\x02\0\0\0\0\0\0\0\x03abcdefghijkl");
-    assert_eq!(parse_of(&of), Some((9, StateKind::Lock, 3, other)));
-    assert_eq!(parse_of(&of[..of.len() - 1]), None);
+    assert_eq!(parse_state_of(&of), Some((9, StateKind::Lock, 3, other)));
+    assert_eq!(parse_state_of(&of[..of.len() - 1]), None);
     assert_eq!(parse_layout(&layout(5, 6)), Some((5, 6)));
     assert_eq!(draining(7), b"state/draining/\0\0\0\x07");
     assert_eq!((parse_draining(&draining(7)), parse_draining(b"state/draining/")), (Some(7), None));

@@ -111,8 +111,7 @@ impl HandleKeys {
         if self.rotation() != Rotation::Leaving {
             return None;
         }
-        let later: Vec<LaterKey> =
-            self.later.iter().filter(|key| key.number == self.used).cloned().collect();
+        let later: Vec<LaterKey> = self.later.iter().filter(|key| key.number == self.used).cloned().collect();
         assert!(later.len() == 1, "the key in use stays");
         Some(Self { version: self.version + 1, is_first_good: false, later, ..*self })
     }

@@ -6,12 +6,12 @@ use mds_namespace::{Content, DirectoryChange, ExtentRecord, Inode, Kind, Timesta
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord};
 
 use super::*;
-use crate::lock_ranges::HeldRange;
 use crate::command::layout::LayoutAnswer;
 use crate::command::lock::{Conflict, Range};
 use crate::command::namespace::{EntryAnswer, Renamed};
 use crate::command::open::Opened;
 use crate::command::{Outcome, Refusal};
+use crate::lock_ranges::HeldRange;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -7,9 +7,9 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::storage::RaftLogStorageExt;
 
 use super::*;
-use crate::limits::{LOG_SEGMENT_BYTES, ROOM_RETRY_MS, UNHURRIED_MS_MAX};
 use crate::engine::entry::EncodedEntry;
 use crate::engine::type_config::log_id;
+use crate::limits::{LOG_SEGMENT_BYTES, ROOM_RETRY_MS, UNHURRIED_MS_MAX};
 
 const STORE_ID: [u8; 16] = [3; 16];
 

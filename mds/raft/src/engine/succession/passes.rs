@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
-use crate::limits::WATCH_MS;
 use crate::engine::type_config::NodeId;
+use crate::limits::WATCH_MS;
 
 /// Makes a pass over all `leaders` at each ring, until `rings` is dropped.
 pub(super) async fn passes<L, P>(
@@ -38,6 +38,7 @@ pub(super) async fn passes<L, P>(
     // Whether there was a ring since the pass over a node began.
     let mut rung = BTreeMap::new();
     while let Some(rings) = rings.upgrade() {
+        assert!(under_way.len() == rung.len(), "each pass under way has its mark");
         // A ring wakes the waiting task, or the next wait: none is lost while a pass is handled.
         tokio::select! {
             biased;

@@ -7,10 +7,10 @@ use mds_namespace::{StoreError, Txn, View};
 use proptest::prelude::*;
 
 use super::*;
-use crate::lock_ranges::HeldRange;
 use crate::command::lock::{Conflict, FreeStateid, Lock, Locker, Range, Unlock};
 use crate::key;
 use crate::limits::RANGES_PER_CLIENT_MAX;
+use crate::lock_ranges::HeldRange;
 use crate::record::{LockRecord, Ranges, StateKind, Value};
 
 /// A transaction that counts the records that are read.
