@@ -80,7 +80,7 @@ impl Clocks {
             return;
         }
         let middle_ns = sent_ns + took_ns / 2;
-        assert!((sent_ns..=now_ns).contains(&middle_ns), "a clock was read between query and answer");
+        assert!((sent_ns..=now_ns).contains(&middle_ns), "it is between query and answer");
         let base = i128::from(wall_ns) - i128::from(middle_ns);
         self.heard.insert(witness, Heard { base, at_ns: now_ns });
         assert!(self.heard.len() <= CLOCKS_MAX, "a bounded number of clocks is remembered");
@@ -125,7 +125,7 @@ impl Clocks {
         } else {
             before
         };
-        assert!(agrees(base, target) || self.stepped_ns.is_some(), "a step that does not count yet is timed");
+        assert!(agrees(base, target) || self.stepped_ns.is_some(), "a step that is held is timed");
         self.base = Some(base);
         shown(base, now_ns)
     }

@@ -110,7 +110,7 @@ pub(crate) fn engine_config(config: &NodeConfig, ticks: bool) -> Result<Config, 
         enable_tick: ticks,
         ..Config::default()
     };
-    assert!(engine.heartbeat_interval < engine.election_timeout_min, "a live leader is heard in time");
-    assert!(engine.election_timeout_min < engine.election_timeout_max, "elections are spread in time");
+    assert!(engine.heartbeat_interval < engine.election_timeout_min, "a live leader is heard");
+    assert!(engine.election_timeout_min < engine.election_timeout_max, "elections are spread");
     engine.validate().map_err(|error| StartError::Raft(error.to_string()))
 }

@@ -1,7 +1,7 @@
 //! The handles of a node and of its shards, and what they share.
 //!
-//! A shard that was started as a whole node keeps that node, and a node has its shards: so both are below what
-//! either does.
+//! A shard that was started as a whole node keeps that node, and a node has its shards: so both
+//! are below what either does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};

@@ -1,7 +1,9 @@
-//! Shards of the metadata, each a state machine (crate `mds-state`) that is replicated over a Raft log.
+//! Shards of the metadata, each a state machine (crate `mds-state`) that is replicated over a Raft
+//! log.
 //!
-//! `engine` is the adapter to the consensus engine: log, state machine, snapshots, transport. [`Shard`] is the
-//! interface to one shard. [`Node`] holds the shards of one node, which share a log, connections and a heartbeat.
+//! `engine` is the adapter to the consensus engine: log, state machine, snapshots, transport.
+//! [`Shard`] is the interface to one shard. [`Node`] holds the shards of one node, which share a
+//! log, connections and a heartbeat.
 //!
 //! INVARIANT: an outcome is returned only after its log entry is durable on a majority.
 

@@ -264,18 +264,18 @@ const _: () = assert!(
     REPLICATE_BYTES_MAX as usize + ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX,
     "a message has room for a batch and one long entry"
 );
-const _: () = assert!(REPLICATE_ENTRIES_MAX <= APPEND_ENTRIES_MAX, "a follower appends a message at once");
+const _: () = assert!(REPLICATE_ENTRIES_MAX <= APPEND_ENTRIES_MAX, "a message is appended at once");
 const _: () = assert!(
     RENEW_BYTES_MAX as u64 + (ENTRY_BYTES_MAX as u64) < LOG_SEGMENT_BYTES,
     "a segment holds one write of renewed entries"
 );
-const _: () = assert!(LEARNER_LAG_MAX < LOG_ENTRIES_KEPT, "a node that becomes a voter needs no snapshot");
+const _: () = assert!(LEARNER_LAG_MAX < LOG_ENTRIES_KEPT, "a new voter needs no snapshot");
 const _: () = assert!(SNAPSHOT_KEY_BYTES_MAX < SNAPSHOT_CHUNK_BYTES, "a chunk holds a key");
 const _: () =
-    assert!(SNAPSHOT_CALL_MS_MAX < SNAPSHOT_INSTALL_MS_MAX, "an installation takes longer than one part");
-const _: () = assert!(SNAPSHOT_SILENT_MS_MAX < SNAPSHOT_FOLLOW_MS_MAX, "a node that follows answers");
+    assert!(SNAPSHOT_CALL_MS_MAX < SNAPSHOT_INSTALL_MS_MAX, "an installation takes longer");
+const _: () = assert!(SNAPSHOT_SILENT_MS_MAX < SNAPSHOT_FOLLOW_MS_MAX, "a follower answers");
 const _: () =
-    assert!(TORN_ANSWER_MS_MAX < TORN_NOTIFY_MS, "a call is answered before the next heartbeat is passed on");
+    assert!(TORN_ANSWER_MS_MAX < TORN_NOTIFY_MS, "an answer comes before the next heartbeat");
 const _: () = assert!(TORN_LEAD_MS_MAX < TORN_AGAIN_MS, "a shard is not offered again at once");
 const _: () = assert!(ROOM_RETRY_MS < ROOM_LOG_MS, "not each attempt is logged");
 const _: () = assert!(
@@ -284,21 +284,21 @@ const _: () = assert!(
 );
 const _: () = assert!(ELECTIONS_MAX <= SHARDS_MAX, "elections are of shards");
 const _: () = assert!(STORES_AT_ONCE <= SHARDS_MAX, "stores are of shards");
-const _: () = assert!(SHARDS_MAX <= u16::MAX as usize, "the number of an inode begins with its shard");
+const _: () = assert!(SHARDS_MAX <= u16::MAX as usize, "inode numbers begin with it");
 const _: () = assert!(HEIR_POLL_MS < HEIR_WAIT_MS_MAX, "an heir is looked for more than once");
 const _: () = assert!(HEIR_WAIT_MS_MAX < HAND_OVER_MS_MAX, "a planned stop waits for heirs");
 const _: () = assert!(SPREAD_POLL_MS < SPREAD_IDLE_MS, "idle nodes check less often");
 const _: () =
-    assert!(SPREAD_ALIVE_MS < SPREAD_RETRY_MS, "a node that came back gets its shards before a retry");
-const _: () = assert!(CALLERS_CALL_MS_MAX <= CALLERS_AGAIN_MS, "a report ends before it is repeated");
+    assert!(SPREAD_ALIVE_MS < SPREAD_RETRY_MS, "a node gets its shards before a retry");
+const _: () = assert!(CALLERS_CALL_MS_MAX <= CALLERS_AGAIN_MS, "a report ends before the next");
 const _: () =
-    assert!(PROBE_PAUSES_MS[PROBE_PAUSES_MS.len() - 1] < PROBE_MS_MAX, "silence takes longer than a refusal");
+    assert!(PROBE_PAUSES_MS[PROBE_PAUSES_MS.len() - 1] < PROBE_MS_MAX, "silence takes longer");
 const _: () = assert!(SUCCESSION_MS < SUCCESSION_STEP_MS, "members stand one after the other");
-const _: () = assert!(BOOTSTRAP_POLL_MS < BOOTSTRAP_IDLE_MS, "a node that waits for long checks less often");
-const _: () = assert!(IDENTIFY_MS_MAX < JOIN_MS_MAX, "a JOIN has time for the queries that it causes");
+const _: () = assert!(BOOTSTRAP_POLL_MS < BOOTSTRAP_IDLE_MS, "a long wait polls less");
+const _: () = assert!(IDENTIFY_MS_MAX < JOIN_MS_MAX, "a JOIN has time for its queries");
 const _: () =
-    assert!(RECONCILE_POLL_MS < RECONCILE_MS, "members that are as they should be are checked less often");
-const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX, "elections are spread in time");
+    assert!(RECONCILE_POLL_MS < RECONCILE_MS, "members in line are checked less often");
+const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX, "elections are spread");
 const _: () = assert!(LEASE_HEARTBEATS < ELECTION_HEARTBEATS_MAX, "a lease ends before others are elected");
 const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");
@@ -339,9 +339,9 @@ pub const LOG_BEHIND_MAX: u64 = 65_536;
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
 
 const _: () =
-    assert!(CLOCK_AGREE_NS < CLOCK_LEAD_NS_MAX, "a clock is reported before its node stops leading");
+    assert!(CLOCK_AGREE_NS < CLOCK_LEAD_NS_MAX, "it is reported before its node stops leading");
 const _: () =
-    assert!(CLOCK_LEAD_NS_MAX <= CLOCK_BACK_NS_MIN, "times step back only from where no node would lead");
+    assert!(CLOCK_LEAD_NS_MAX <= CLOCK_BACK_NS_MIN, "no leader stamps such a time");
 const _: () = assert!(CLOCK_QUERY_MS < CLOCK_READING_MS_MAX, "a reading counts until the next one");
 const _: () =
-    assert!(CLOCK_READING_MS_MAX < CLOCK_STEP_HOLD_MS, "a step outlasts the readings that showed it");
+    assert!(CLOCK_READING_MS_MAX < CLOCK_STEP_HOLD_MS, "a step outlasts its readings");

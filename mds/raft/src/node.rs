@@ -141,7 +141,8 @@ impl Node {
             shards.push(Shard::open(Arc::clone(&host), number, store).await?);
         }
         assert!(shards.len() == host.config.shards, "each shard has its replica");
-        assert!(shards.iter().zip(0..).all(|(shard, at)| shard.number() == at), "shards are in their order");
+        let is_in_order = shards.iter().zip(0..).all(|(shard, at)| shard.number() == at);
+        assert!(is_in_order, "shards are in the order of their numbers");
         let server = listen(&host, dir, &shards).await?;
         let (stopped, failure) = (watch::Sender::new(false), Failure::default());
         let node = Self { inner: Arc::new(NodeInner { host, shards, server, stopped, failure }) };

@@ -34,6 +34,7 @@ pub enum Command {
     /// EXCHANGE_ID.
     ExchangeId(client::ExchangeId),
     /// Confirms the client and advances its sequence: CREATE_SESSION before sessions were stored.
+    /// No server proposes it any more; logs of earlier versions have it.
     ConfirmClient(client::ConfirmClient),
     /// RECLAIM_COMPLETE.
     ReclaimComplete(client::ReclaimComplete),

@@ -1,9 +1,9 @@
 //! The state of a shard of the metadata: the namespace, and the protocol state of its clients.
 //!
-//! `command` lists the commands, `apply` carries them out, `view` reads, `record` and `key` say how it is stored.
-//! No log, no network, no task and no thread here: crate `mds-raft` replicates it. The crate knows NFS's nouns
-//! (clients, sessions, opens, locks, layouts) but none of its wire formats; the front keeps slots and replies in
-//! memory.
+//! `command` lists the commands, `apply` carries them out, `view` reads, `record` and `key` say how
+//! it is stored. No log, no network, no task and no thread here: crate `mds-raft` replicates it.
+//! The crate knows NFS's nouns (clients, sessions, opens, locks, layouts) but none of its wire
+//! formats; the front keeps slots and replies in memory.
 //!
 //! INVARIANT: the same commands give the same store: no clock, no entropy, no I/O but the store.
 

@@ -109,7 +109,7 @@ pub const OWNER_BYTES_MAX: usize = 1_024;
 /// Bytes of one encoded log entry: the largest inline write and generous names.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-const _: () = assert!(UNCONFIRMED_MAX < CLIENTS_MAX, "clients without a session leave room for others");
+const _: () = assert!(UNCONFIRMED_MAX < CLIENTS_MAX, "others have room, too");
 const _: () = assert!(
     UNCONFIRMED_PER_ADDRESS_MAX < UNCONFIRMED_MAX as usize,
     "the clients of one address leave room for those of others"
@@ -118,17 +118,17 @@ const _: () = assert!(
     SESSIONS_PER_CLIENT_MAX < SESSIONS_MAX as usize,
     "the sessions of one client leave room for those of others"
 );
-const _: () = assert!(LOCKS_PER_CLIENT_MAX <= RANGES_PER_CLIENT_MAX, "each lock stateid may have a range");
+const _: () = assert!(LOCKS_PER_CLIENT_MAX <= RANGES_PER_CLIENT_MAX, "a lock may have a range");
 const _: () =
-    assert!(GRANTED_EXTENTS_MAX == STRIPES_MAX as usize, "a LAYOUTGET names the extents of one segment");
+    assert!(GRANTED_EXTENTS_MAX == STRIPES_MAX as usize, "a LAYOUTGET names one segment");
 const _: () = assert!(STRIPES_MAX.is_power_of_two(), "numbers of stripes are powers of two");
-const _: () = assert!(FENCE_EXTENTS_MAX <= FENCE_FILES_MAX, "one command fences no more than it scans");
-const _: () = assert!(HANDED_EXPORTS_MAX < EXPORTS_MAX, "a file is recorded with some of the exports");
+const _: () = assert!(FENCE_EXTENTS_MAX <= FENCE_FILES_MAX, "no more are fenced than scanned");
+const _: () = assert!(HANDED_EXPORTS_MAX < EXPORTS_MAX, "a file has few of all");
 const _: () = assert!(INTENT_BYTES_MAX < ENTRY_BYTES_MAX, "one command decides an act");
 const _: () = assert!(RECORDED_BYTES_MAX < ENTRY_BYTES_MAX, "an act has a recorded outcome");
-const _: () = assert!(MEASURED_EXTENTS_MAX * 64 < ENTRY_BYTES_MAX, "one command names what was written");
+const _: () = assert!(MEASURED_EXTENTS_MAX * 64 < ENTRY_BYTES_MAX, "one command names them");
 const _: () = assert!(DATA_SERVERS_MAX * 64 < ENTRY_BYTES_MAX, "one command marks all stores");
-const _: () = assert!(COPY_CHANGES_MAX * 256 < ENTRY_BYTES_MAX, "one command changes so many copies");
+const _: () = assert!(COPY_CHANGES_MAX * 256 < ENTRY_BYTES_MAX, "one command changes them");
 const _: () = assert!(USED_IMAGES_MAX * 64 < ENTRY_BYTES_MAX, "one command reports so many images");
 const _: () = assert!(
     EXPORT_PATH_BYTES_MAX <= EXPORTS_REMOVED_BYTES_MAX,

@@ -28,7 +28,7 @@ impl Span {
             length => {
                 // The end itself must fit 64 bits, too.
                 let end = range.offset_bytes.checked_add(length)?;
-                assert!(range.offset_bytes < end, "a range that is not empty ends behind its beginning");
+                assert!(range.offset_bytes < end, "a range ends behind its beginning");
                 Some(Self { first: range.offset_bytes, last: end - 1 })
             }
         }
@@ -81,7 +81,7 @@ pub fn unlock(held: &[HeldRange], span: Span) -> Vec<HeldRange> {
             left.push(HeldRange { first: span.last + 1, ..*range });
         }
     }
-    debug_assert!(left.iter().all(|range| !range.overlaps(span)), "nothing is held of what was unlocked");
+    debug_assert!(left.iter().all(|range| !range.overlaps(span)), "nothing is held there");
     debug_assert!(left.len() <= held.len() + 1, "at most one range is split");
     left
 }

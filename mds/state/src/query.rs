@@ -214,7 +214,7 @@ pub(crate) fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>
     let from = key::slots(session);
     Ok(mds_namespace::store::list(view, &from, &key::after(&from), usize::MAX, |key, bytes| {
         let SlotRecord { sequence, request, .. } = SlotRecord::decode(bytes)?;
-        let (_, slot) = key::parse_slot(key).ok_or(mds_namespace::StoreError::Corrupt("key of a slot"))?;
+        let (_, slot) = key::parse_slot(key).ok_or(StoreError::Corrupt("key of a slot"))?;
         Ok::<_, mds_namespace::FsError>(SlotMark { slot, sequence, request })
     })?)
 }

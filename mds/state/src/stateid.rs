@@ -1,7 +1,7 @@
 //! Stateids: their value, the kinds of state that they name, and how their identity is made.
 //!
-//! INVARIANT: an identity begins with its kind and its shard, so that the shard of a stateid is known without a
-//! table.
+//! INVARIANT: an identity begins with its kind and its shard, so that the shard of a stateid is
+//! known without a table.
 //! Spec: RFC 8881 §8.2; docs/formats/state.md.
 
 use serde::{Deserialize, Serialize};

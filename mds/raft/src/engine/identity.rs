@@ -141,7 +141,7 @@ fn encode(id: NodeId) -> Bytes {
     bytes.extend_from_slice(&id.to_be_bytes());
     bytes.extend_from_slice(&checksum(&bytes).to_be_bytes());
     assert!(bytes.len() == BYTES, "a name has fields of fixed lengths");
-    debug_assert!(decode(&bytes).is_ok_and(|read| read == id), "a name that is written can be read");
+    debug_assert!(decode(&bytes).is_ok_and(|read| read == id), "a written name can be read");
     bytes.into()
 }
 

@@ -312,7 +312,7 @@ fn parts(entries: &[RaftEntry]) -> Vec<&[RaftEntry]> {
         all.push(&entries[begin..]);
     }
     assert!(all.iter().all(|part| !part.is_empty()), "a write has entries");
-    assert!(all.iter().map(|part| part.len()).sum::<usize>() == entries.len(), "each entry is in one write");
+    assert!(all.iter().map(|part| part.len()).sum::<usize>() == entries.len(), "each is in one");
     all
 }
 
@@ -339,7 +339,7 @@ impl RaftLogReader<Types> for LogStore {
             room = room.saturating_sub(held.bytes);
             entries.push(held.entry.clone());
         }
-        assert!(entries.len() as u64 <= end.saturating_sub(start), "no more is returned than was asked for");
+        assert!(entries.len() as u64 <= end.saturating_sub(start), "no more than was asked for");
         Ok(entries)
     }
 }

@@ -144,7 +144,7 @@ impl Machine {
             drop(gate);
             let Batch { outcomes, is_long: is_next_long } = batch;
             assert!(!is_long || outcomes.len() == 1, "a command on a thread of its own is applied");
-            assert!(!outcomes.is_empty() || is_next_long || left.is_empty(), "each round applies something");
+            assert!(!outcomes.is_empty() || is_next_long || left.is_empty(), "there is progress");
             if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_) | Outcome::HandleKeys(_)))
             {
                 self.state.settings_moved.fetch_add(1, Ordering::AcqRel);
@@ -204,7 +204,7 @@ fn apply_entries(
     let mut applied = Applied::load(&*txn).map_err(io::Error::other)?;
     let mut batch = Batch { outcomes: Vec::with_capacity(entries.len()), is_long: false };
     for entry in entries {
-        assert!(applied.log_id < Some(entry.log_id()), "entries are applied in the order of the log");
+        assert!(applied.log_id < Some(entry.log_id()), "entries come in the order of the log");
         assert!(
             applied.log_id.is_none_or(|last| last.index() + 1 == entry.log_id().index()),
             "no entry is passed over"

@@ -46,7 +46,7 @@ use crate::limits::{
 use crate::liveness::{Beat, BeatReply};
 
 const _: () =
-    assert!(HANDSHAKE_RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a caller that has proved itself has more room");
+    assert!(HANDSHAKE_RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "proven callers have more room");
 
 /// The bounds of a connection between members, on the caller's side.
 fn limits() -> Limits {

@@ -94,7 +94,7 @@ impl Encoder {
             chunk.put_slice(key);
             chunk.put_slice(value);
         }
-        debug_assert!(pairs.is_sorted_by(|one, next| one.0 < next.0), "pairs come in the order of keys");
+        debug_assert!(pairs.is_sorted_by(|one, next| one.0 < next.0), "pairs come in order");
         assert!(
             pairs.first().is_none_or(|(key, _)| self.after.as_ref() < Some(key)),
             "a chunk goes on behind the one before"

@@ -168,7 +168,8 @@ async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: O
 
 /// How many members stand before this one.
 fn turn(nodes: &[u64], me: u64, shard: usize, gone: u64) -> u64 {
-    let before = line(nodes, shard).take_while(|node| *node != me).filter(|node| *node != gone).count();
+    let ahead = line(nodes, shard).take_while(|node| *node != me);
+    let before = ahead.filter(|node| *node != gone).count();
     assert!(before <= nodes.len(), "a node stands after others at most");
     u64::try_from(before).unwrap_or(u64::MAX)
 }

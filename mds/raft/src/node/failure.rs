@@ -29,7 +29,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Notes the first of the engines that have stopped, unless one was noted before.
-    pub(super) fn note_engines(&self, stopped: impl IntoIterator<Item = EngineStopped>, is_alone: bool) {
+    pub(super) fn note_engines<S>(&self, stopped: S, is_alone: bool)
+    where
+        S: IntoIterator<Item = EngineStopped>,
+    {
         if self.first.get().is_some() {
             return;
         }

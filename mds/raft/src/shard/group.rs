@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::applied::Applied;
 use crate::engine::life::Task;
 use crate::engine::network::Links;
-use crate::engine::type_config::NodeId;
+use crate::engine::type_config::{LogId, NodeId};
 use crate::host::ClusterClock;
 use crate::liveness::Facts;
 
@@ -171,7 +171,7 @@ impl Shard {
     fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
         let last = metrics.last_log_index;
         let has_all =
-            move |matched: &Option<crate::engine::type_config::LogId>| matched.map(|id| id.index()) == last;
+            move |matched: &Option<LogId>| matched.map(|id| id.index()) == last;
         let (others, me) = (metrics.replication.iter().flatten(), self.inner.host.id);
         others.filter(move |(id, matched)| **id != me && has_all(matched)).map(|(id, _)| *id)
     }

@@ -154,7 +154,7 @@ impl Shard {
                 Err(ProposeError::NotLeader { leader: None })
             }
             _ => {
-                assert!(*retries < PROPOSE_RETRIES_MAX, "a proposal is retried a bounded number of times");
+                assert!(*retries < PROPOSE_RETRIES_MAX, "retries of a proposal are bounded");
                 *retries += 1;
                 self.inner.host.env.clock.sleep_ms(self.inner.host.config.heartbeat_ms / 2 + 1).await;
                 Ok(())

@@ -63,7 +63,7 @@ pub(super) fn reserve(txn: &mut dyn Txn, asked: &ReserveInodes) -> Result<Outcom
         return Err(FsError::Invalid.into());
     }
     let first = superblock::reserve_inodes(txn, asked.count)?;
-    debug_assert!(own_shard::number(txn)? == shard_of(first), "a shard reserves numbers of its own");
+    debug_assert!(own_shard::number(txn)? == shard_of(first), "the numbers are this shard's");
     Ok(Outcome::Reserved(first))
 }
 

@@ -115,8 +115,8 @@ impl LockTable {
         }
         for exclusive in [false, true] {
             let levels = self.sum.levels(exclusive);
-            debug_assert!(levels.values().all(|count| 0 < *count), "a level that is listed has ranges");
-            debug_assert!(levels.keys().all(|level| *level <= 64), "levels are powers of two of bytes");
+            debug_assert!(levels.values().all(|count| 0 < *count), "a listed level has ranges");
+            debug_assert!(levels.keys().all(|level| *level <= 64), "there are 65 levels");
         }
         let count = |ranges: &[HeldRange]| i64::try_from(ranges.len()).expect("bounded");
         Ok(count(after) - count(before))
@@ -138,8 +138,9 @@ impl LockTable {
         txn.delete(&key::lock_under(self.ino, &lock.open, &lock.other))?;
         txn.delete(&key::locker(self.ino, lock.client, &lock.owner))?;
         txn.delete(&key::lock(self.ino, &lock.other))?;
+        let whole = Span { first: 0, last: u64::MAX };
         debug_assert!(
-            lock_tree::neighbours(txn, self.ino, &lock.other, Span { first: 0, last: u64::MAX })?.is_empty(),
+            lock_tree::neighbours(txn, self.ino, &lock.other, whole)?.is_empty(),
             "no range is left of a stateid that is gone"
         );
         self.sum.lockers = self.sum.lockers.checked_sub(1).ok_or(SUM_IS_WRONG)?;

@@ -55,13 +55,13 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
     }
     let stateid = match own {
         Some(before) => {
-            let mut after = before.clone();
-            after.share.access |= asked.share.access;
-            after.share.deny |= asked.share.deny;
-            after.seen |= seen_bit(asked.share);
+            let (mut after, share) = (before.clone(), asked.share);
+            after.share.access |= share.access;
+            after.share.deny |= share.deny;
+            after.seen |= seen_bit(share);
             after.seqid = query::next_seqid(before.seqid);
-            assert!(after.share.access & asked.share.access == asked.share.access, "access is added");
-            assert!(after.share.deny & asked.share.deny == asked.share.deny, "denials are added");
+            assert!(after.share.access & share.access == share.access, "access is added");
+            assert!(after.share.deny & share.deny == share.deny, "denials are added");
             open_table::change_open(txn, ino, &before, &after)?;
             after.stateid()
         }

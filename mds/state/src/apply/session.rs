@@ -36,7 +36,7 @@ pub(super) fn create(txn: &mut dyn Txn, asked: &CreateSession) -> Result<Outcome
         session_table::remove(txn, &oldest)?;
     }
     let session = StoredSession { record: record.clone(), tenure: 1 };
-    assert!(session.record.is_sound(), "a session that is stored has bounds that servers negotiate");
+    assert!(session.record.is_sound(), "a stored session has sound bounds");
     table::put(txn, &key::session(&record.id), &session)?;
     waiting::count_session(txn, true)?;
     let StoredSession { record, tenure } = session;

@@ -17,7 +17,7 @@ pub(super) fn remove(txn: &mut dyn Txn, session: &[u8; 16]) -> Result<(), Refusa
     for mark in query::marks(txn, session)? {
         txn.delete(&key::slot(session, mark.slot))?;
     }
-    debug_assert!(query::marks(txn, session)?.is_empty(), "the records of its slots go with a session");
+    debug_assert!(query::marks(txn, session)?.is_empty(), "a session leaves no records of slots");
     txn.delete(&key::session(session))?;
     waiting::count_session(txn, false)
 }

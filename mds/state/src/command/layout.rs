@@ -131,7 +131,8 @@ pub enum Returned {
         /// The part to return; `None` is ANY.
         iomode: Option<Iomode>,
     },
-    /// The server revokes the layout without a return: the client is forgetful, dead or fenced.
+    /// The server revokes the layout without a return. No server proposes it any more: an expired
+    /// client is removed whole, and a recall that is not answered ends with `Recalled`.
     Revoked {
         /// The file.
         ino: Ino,

@@ -37,7 +37,7 @@ impl Handed {
         let is_full = HANDED_EXPORTS_MAX <= before.exports.len();
         let more = before.exports.iter().copied().chain([export]);
         let handed = Self { exports: if is_full { Vec::new() } else { more.collect() } };
-        assert!(handed.exports.len() <= HANDED_EXPORTS_MAX, "a file is recorded with few exports, or any");
+        assert!(handed.exports.len() <= HANDED_EXPORTS_MAX, "a file has few exports, or any");
         assert!(handed.is_through(&[export]), "the export is among them");
         Some(handed)
     }

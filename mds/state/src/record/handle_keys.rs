@@ -111,7 +111,8 @@ impl HandleKeys {
         if self.rotation() != Rotation::Leaving {
             return None;
         }
-        let later: Vec<LaterKey> = self.later.iter().filter(|key| key.number == self.used).cloned().collect();
+        let in_use = self.later.iter().filter(|key| key.number == self.used);
+        let later: Vec<LaterKey> = in_use.cloned().collect();
         assert!(later.len() == 1, "the key in use stays");
         Some(Self { version: self.version + 1, is_first_good: false, later, ..*self })
     }

@@ -1,6 +1,7 @@
 //! Values of the store as bytes: one version byte, then postcard.
 //!
-//! Bytes that do not decode are an error of the store, never a panic: another version or a broken disk wrote them.
+//! Bytes that do not decode are an error of the store, never a panic: another version or a broken
+//! disk wrote them.
 
 use mds_namespace::FsError;
 use serde::Serialize;
