@@ -271,11 +271,9 @@ const _: () = assert!(
 );
 const _: () = assert!(LEARNER_LAG_MAX < LOG_ENTRIES_KEPT, "a new voter needs no snapshot");
 const _: () = assert!(SNAPSHOT_KEY_BYTES_MAX < SNAPSHOT_CHUNK_BYTES, "a chunk holds a key");
-const _: () =
-    assert!(SNAPSHOT_CALL_MS_MAX < SNAPSHOT_INSTALL_MS_MAX, "an installation takes longer");
+const _: () = assert!(SNAPSHOT_CALL_MS_MAX < SNAPSHOT_INSTALL_MS_MAX, "it takes longer");
 const _: () = assert!(SNAPSHOT_SILENT_MS_MAX < SNAPSHOT_FOLLOW_MS_MAX, "a follower answers");
-const _: () =
-    assert!(TORN_ANSWER_MS_MAX < TORN_NOTIFY_MS, "an answer comes before the next heartbeat");
+const _: () = assert!(TORN_ANSWER_MS_MAX < TORN_NOTIFY_MS, "it is answered before the next");
 const _: () = assert!(TORN_LEAD_MS_MAX < TORN_AGAIN_MS, "a shard is not offered again at once");
 const _: () = assert!(ROOM_RETRY_MS < ROOM_LOG_MS, "not each attempt is logged");
 const _: () = assert!(
@@ -288,16 +286,13 @@ const _: () = assert!(SHARDS_MAX <= u16::MAX as usize, "inode numbers begin with
 const _: () = assert!(HEIR_POLL_MS < HEIR_WAIT_MS_MAX, "an heir is looked for more than once");
 const _: () = assert!(HEIR_WAIT_MS_MAX < HAND_OVER_MS_MAX, "a planned stop waits for heirs");
 const _: () = assert!(SPREAD_POLL_MS < SPREAD_IDLE_MS, "idle nodes check less often");
-const _: () =
-    assert!(SPREAD_ALIVE_MS < SPREAD_RETRY_MS, "a node gets its shards before a retry");
+const _: () = assert!(SPREAD_ALIVE_MS < SPREAD_RETRY_MS, "a node gets its shards before a retry");
 const _: () = assert!(CALLERS_CALL_MS_MAX <= CALLERS_AGAIN_MS, "a report ends before the next");
-const _: () =
-    assert!(PROBE_PAUSES_MS[PROBE_PAUSES_MS.len() - 1] < PROBE_MS_MAX, "silence takes longer");
+const _: () = assert!(PROBE_PAUSES_MS[PROBE_PAUSES_MS.len() - 1] < PROBE_MS_MAX, "silence is longer");
 const _: () = assert!(SUCCESSION_MS < SUCCESSION_STEP_MS, "members stand one after the other");
 const _: () = assert!(BOOTSTRAP_POLL_MS < BOOTSTRAP_IDLE_MS, "a long wait polls less");
 const _: () = assert!(IDENTIFY_MS_MAX < JOIN_MS_MAX, "a JOIN has time for its queries");
-const _: () =
-    assert!(RECONCILE_POLL_MS < RECONCILE_MS, "members in line are checked less often");
+const _: () = assert!(RECONCILE_POLL_MS < RECONCILE_MS, "members in line are checked less often");
 const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX, "elections are spread");
 const _: () = assert!(LEASE_HEARTBEATS < ELECTION_HEARTBEATS_MAX, "a lease ends before others are elected");
 const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
@@ -338,10 +333,7 @@ pub const LOG_BEHIND_MAX: u64 = 65_536;
 /// the cluster.
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
 
-const _: () =
-    assert!(CLOCK_AGREE_NS < CLOCK_LEAD_NS_MAX, "it is reported before its node stops leading");
-const _: () =
-    assert!(CLOCK_LEAD_NS_MAX <= CLOCK_BACK_NS_MIN, "no leader stamps such a time");
+const _: () = assert!(CLOCK_AGREE_NS < CLOCK_LEAD_NS_MAX, "it is reported before");
+const _: () = assert!(CLOCK_LEAD_NS_MAX <= CLOCK_BACK_NS_MIN, "no leader stamps such a time");
 const _: () = assert!(CLOCK_QUERY_MS < CLOCK_READING_MS_MAX, "a reading counts until the next one");
-const _: () =
-    assert!(CLOCK_READING_MS_MAX < CLOCK_STEP_HOLD_MS, "a step outlasts its readings");
+const _: () = assert!(CLOCK_READING_MS_MAX < CLOCK_STEP_HOLD_MS, "a step outlasts its readings");

@@ -119,8 +119,7 @@ const _: () = assert!(
     "the sessions of one client leave room for those of others"
 );
 const _: () = assert!(LOCKS_PER_CLIENT_MAX <= RANGES_PER_CLIENT_MAX, "a lock may have a range");
-const _: () =
-    assert!(GRANTED_EXTENTS_MAX == STRIPES_MAX as usize, "a LAYOUTGET names one segment");
+const _: () = assert!(GRANTED_EXTENTS_MAX == STRIPES_MAX as usize, "a LAYOUTGET names one segment");
 const _: () = assert!(STRIPES_MAX.is_power_of_two(), "numbers of stripes are powers of two");
 const _: () = assert!(FENCE_EXTENTS_MAX <= FENCE_FILES_MAX, "no more are fenced than scanned");
 const _: () = assert!(HANDED_EXPORTS_MAX < EXPORTS_MAX, "a file has few of all");

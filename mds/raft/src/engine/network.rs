@@ -45,8 +45,7 @@ use crate::limits::{
 };
 use crate::liveness::{Beat, BeatReply};
 
-const _: () =
-    assert!(HANDSHAKE_RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "proven callers have more room");
+const _: () = assert!(HANDSHAKE_RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "proof gives room");
 
 /// The bounds of a connection between members, on the caller's side.
 fn limits() -> Limits {

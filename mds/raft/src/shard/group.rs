@@ -170,8 +170,7 @@ impl Shard {
     /// Other nodes that have all entries of this leader, voters or not.
     fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
         let last = metrics.last_log_index;
-        let has_all =
-            move |matched: &Option<LogId>| matched.map(|id| id.index()) == last;
+        let has_all = move |matched: &Option<LogId>| matched.map(|id| id.index()) == last;
         let (others, me) = (metrics.replication.iter().flatten(), self.inner.host.id);
         others.filter(move |(id, matched)| **id != me && has_all(matched)).map(|(id, _)| *id)
     }
