@@ -209,7 +209,7 @@ pub(crate) struct Mds {
     #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
-    #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
+    #[arg(long, value_name = "MS", default_value_t = mds_raft::limits::HIBERNATE_MS_DEFAULT)]
     pub(crate) hibernate_ms: u64,
     /// Starts although the log of the metadata server is gone, and what was changed last with it.
     /// FILE_SYSTEM is the identity that the refusal names. To be used once.

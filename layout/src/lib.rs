@@ -1,7 +1,7 @@
 //! Where a file's bytes are, and who was told: extents, epochs, placement, data-server handles, the
 //! life of a layout, and the erasure code that sealed extents rest under.
 //!
-//! Pure: no clock, no entropy, no store, no wire. `mds-shard` keeps what is decided here,
+//! Pure: no clock, no entropy, no store, no wire. `mds-state` keeps what is decided here,
 //! `mds-server` says it to clients in flexible-files layouts, data servers check the handles.
 //!
 //! INVARIANT: the same arguments give the same answer on every replica.

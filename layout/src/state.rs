@@ -1,7 +1,7 @@
 //! What happens to the record of a layout: grant, return, recall, commit.
 //!
 //! One record for each client and file, with one stateid for the READ and the read-write part.
-//! Ranges are not kept: Linux gives back whole files. Decides only; `mds-shard` stores the record
+//! Ranges are not kept: Linux gives back whole files. Decides only; `mds-state` stores the record
 //! that comes out.
 //!
 //! INVARIANT: each grant, partial return and new recall moves the seqid by exactly one; `other`

@@ -2,7 +2,7 @@
 //!
 //! Spec: docs/formats/raft_log.md.
 
-use mds_shard::{Entry, EntryError};
+use mds_state::{Entry, EntryError};
 use wal::RecordHeader;
 
 use super::sink::Facts;

@@ -4,8 +4,8 @@
 
 use layout::LayoutRecord;
 use mds_namespace::FsError;
-use mds_shard::key;
-use mds_shard::record::{
+use mds_state::key;
+use mds_state::record::{
     ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, HandleKeys, Intent,
     LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget, StoreMark, StoredClient,
     StoredSession, Tally, Value, Waiting,
@@ -209,7 +209,7 @@ fn readable(universal: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mds_shard::record::StateKind;
+    use mds_state::record::StateKind;
 
     use super::*;
 
@@ -225,7 +225,7 @@ mod tests {
         let other = *b"abcdefghijkl";
         assert_eq!(key_in_words(&key::client(258)), "state/client/258");
         assert_eq!(
-            key_in_words(&key::of(9, StateKind::Lock, 3, &other)),
+            key_in_words(&key::state_of(9, StateKind::Lock, 3, &other)),
             "state/of/9/lock/3/6162636465666768696a6b6c"
         );
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(key_in_words(&key::handed(7)), "state/handed/7");
         assert_eq!(value_in_words(key::SHARDS, &[0, 0, 1, 0]), Ok("256".to_owned()));
         assert_eq!(key_in_words(key::GOVERNOR), "state/governor");
-        let id = mds_shard::command::governor::IntentId { term: 3, number: 4 };
+        let id = mds_state::command::governor::IntentId { term: 3, number: 4 };
         assert_eq!(key_in_words(&key::intent(id)), "state/intent/3/4");
         assert_eq!(key_in_words(&key::server(7)), "state/server/7");
         let slot = key_in_words(&key::slot(b"0123456789abcdef", 9));

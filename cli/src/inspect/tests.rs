@@ -12,7 +12,7 @@ use layout::ec::{Draft, Encoder, GroupId, ImageSum, Member, Profile};
 use layout::{Epoch, ExtentId};
 use mds_namespace::store::disk::DiskStore;
 use mds_namespace::{Durability, MetaStore, Timestamp, op, superblock::Superblock};
-use mds_shard::{NodeConfig, Shard};
+use mds_raft::{NodeConfig, Shard};
 use tempfile::TempDir;
 
 use super::print;
@@ -162,7 +162,7 @@ async fn a_raft_log_is_told_entry_by_entry() {
     let env = machine::environment("test", DiskPreference::Blocking).unwrap();
     let shard = Shard::start(env, dir.path(), NodeConfig::single([0; 16])).await.unwrap();
     let command =
-        mds_shard::Command::ReclaimComplete(mds_shard::command::client::ReclaimComplete { client: 77 });
+        mds_state::Command::ReclaimComplete(mds_state::command::client::ReclaimComplete { client: 77 });
     let _ = shard.propose(None, command).await.unwrap();
     let log = InspectLog { dir: dir.path().join("log"), last: None };
     let (text, done) = inspected(InspectCommand::RaftLog(log));

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use mds_shard::Command;
-use mds_shard::command::Entry;
+use mds_state::Command;
+use mds_state::Entry;
 
 /// Characters of one value; what is longer is cut.
 const VALUE_CHARS_MAX: usize = 400;
@@ -111,8 +111,8 @@ fn once(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mds_shard::command::data::Format;
-    use mds_shard::command::governor::FormatShard;
+    use mds_state::command::data::Format;
+    use mds_state::command::governor::FormatShard;
 
     use super::*;
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use ds_server::{DataServer, Domain, DsConfig};
 use env::Clock;
+use mds_raft::EngineStopped;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
-use mds_shard::EngineStopped;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::Keyring;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use mds_shard::{EngineStopped, NodeConfig, Shard};
+use mds_raft::{EngineStopped, NodeConfig, Shard};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use wire_nfs::control::Keyring;

@@ -175,7 +175,7 @@ mod tests {
     /// Any of these may lead, and any other follow.
     #[test]
     fn rates_are_as_far_apart_as_leases_allow_for() {
-        use mds_shard::limits::{ELECTION_HEARTBEATS_MAX, LEASE_HEARTBEATS};
+        use mds_raft::limits::{ELECTION_HEARTBEATS_MAX, LEASE_HEARTBEATS};
         let rates = Rate::ALLOWED.map(|rate| rate.per_million);
         let (slowest, fastest) = (rates.iter().min().unwrap(), rates.iter().max().unwrap());
         assert!(fastest * LEASE_HEARTBEATS < slowest * ELECTION_HEARTBEATS_MAX);

@@ -12,7 +12,7 @@ use mds_namespace::op::extent::all_from;
 use mds_namespace::op::formers::formers;
 use mds_namespace::op::seal::groups_from;
 use mds_namespace::{ExtentRecord, View, sealed};
-use mds_shard::StateView;
+use mds_state::StateView;
 
 /// The number that the server at a control address has now: it had others before it lost its disk.
 pub(crate) fn number_of(state: &StateView, control: SocketAddr) -> Option<DataServerId> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mds_shard::Node;
+use mds_raft::Node;
 
 use crate::world::NodeId;
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use mds_namespace::op::access_time;
 use mds_namespace::{Inode, Timestamp};
-use mds_shard::Command;
-use mds_shard::command::namespace::Accessed;
+use mds_state::Command;
+use mds_state::command::namespace::Accessed;
 
 use crate::context::Context;
 use crate::handle::FileHandle;

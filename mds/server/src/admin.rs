@@ -12,8 +12,8 @@ mod verify;
 use layout::DataServerId;
 use mds_namespace::FsError;
 use mds_namespace::op::held::Held;
-use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
-use mds_shard::{Command, Outcome, Refusal as Refused};
+use mds_state::command::admin::{DrainDataServer, Removal, RemoveDataServer};
+use mds_state::{Command, Outcome, Refusal as Refused};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{
     DrainServer, HandleKeyRotation, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer,

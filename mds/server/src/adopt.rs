@@ -13,9 +13,9 @@ use mds_namespace::op::formers;
 use mds_namespace::op::seal::slot_of;
 use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{ExtentRecord, View};
-use mds_shard::command::seal::AdoptExtents;
-use mds_shard::limits::COPY_CHANGES_MAX;
-use mds_shard::{Command, Outcome};
+use mds_state::command::seal::AdoptExtents;
+use mds_state::limits::COPY_CHANGES_MAX;
+use mds_state::{Command, Outcome};
 
 use crate::seal::answer::image_ref;
 use crate::server::Server;

@@ -3,8 +3,8 @@
 //! Spec: RFC 8881 §8.4.2.4.
 
 use env_transport::LogRate;
-use mds_shard::command::client::{RemoveClient, RemovedClient};
-use mds_shard::{Command, Outcome};
+use mds_state::command::client::{RemoveClient, RemovedClient};
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::server::Server;

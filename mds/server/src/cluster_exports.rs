@@ -13,8 +13,9 @@ mod known;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mds_shard::command::admin::{ExportsSet, SetExportsWhole};
-use mds_shard::{Command, Outcome, ProposeError, Refusal};
+use mds_raft::ProposeError;
+use mds_state::command::admin::{ExportsSet, SetExportsWhole};
+use mds_state::{Command, Outcome, Refusal};
 
 use crate::export::compare::Difference;
 use crate::export::{Export, Exports, ExportsError, check, ports};

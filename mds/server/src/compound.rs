@@ -11,7 +11,7 @@ use env_transport::LogRate;
 use std::sync::Arc;
 
 use mds_namespace::Ino;
-use mds_shard::Outcome;
+use mds_state::Outcome;
 use wire_nfs::v4::compound::{CompoundHeader, ReplyWriter, decode_op, encode_refusal};
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
@@ -353,7 +353,7 @@ impl Drop for Completion {
 #[cfg(test)]
 mod tests {
     use mds_namespace::FsError;
-    use mds_shard::Refusal;
+    use mds_state::Refusal;
 
     use super::*;
 

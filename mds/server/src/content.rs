@@ -10,8 +10,8 @@ use client::{DataPathError, Route};
 use layout::ec::Profile;
 use layout::{DataServerId, DsHandle, Epoch, ExtentId, Holder, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
-use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, WrittenAt};
-use mds_shard::{Command, Outcome, Refusal};
+use mds_state::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, WrittenAt};
+use mds_state::{Command, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::context::Context;

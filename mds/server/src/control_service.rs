@@ -16,10 +16,10 @@ use env::BoxFuture;
 use env_transport::{Answer, Call, Connection, LogRate, Service};
 use layout::DataServerId;
 use layout::copies::Domain;
-use mds_shard::Command;
-use mds_shard::Outcome;
-use mds_shard::Witness;
-use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
+use mds_raft::Witness;
+use mds_state::Command;
+use mds_state::Outcome;
+use mds_state::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
@@ -333,7 +333,7 @@ async fn number(server: &Server, register: &Register) -> Result<DataServerId, Re
             }
             Err(Refusal::Invalid)
         }
-        Err(mds_shard::ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
+        Err(mds_raft::ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
         Err(_) => Err(Refusal::Busy),
     }
 }

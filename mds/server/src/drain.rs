@@ -16,9 +16,9 @@ use layout::copies::{Copies as Set, Place, leave};
 use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::{CopyChange, item};
 use mds_namespace::{ExtentRecord, View, WorkItem};
-use mds_shard::command::admin::{HandOver, WaitNoLonger};
-use mds_shard::limits::COPY_CHANGES_MAX;
-use mds_shard::{Command, Outcome};
+use mds_state::command::admin::{HandOver, WaitNoLonger};
+use mds_state::limits::COPY_CHANGES_MAX;
+use mds_state::{Command, Outcome};
 
 use crate::limits::{DRAIN_FILLS_MAX, HAND_OVER_RECALL_MS_MAX, HAND_OVERS_MAX};
 use crate::server::Server;

@@ -12,9 +12,10 @@ use env::Env;
 use env::awake::AwakeClock;
 use env_transport::{Limits, Traffic, serve};
 use mds_namespace::{MetaStore, superblock};
-use mds_shard::command::admin::FixShards;
-use mds_shard::command::data::Format;
-use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
+use mds_raft::{NodeConfig, ProposeError, Shard};
+use mds_state::command::admin::FixShards;
+use mds_state::command::data::Format;
+use mds_state::{Command, Outcome};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::Keyring;
@@ -84,10 +85,10 @@ pub struct MdsConfig {
 pub enum StartError {
     /// The shard does not start.
     #[error("metadata store: {0}")]
-    Shard(#[from] mds_shard::StartError),
+    Shard(#[from] mds_raft::StartError),
     /// An engine has stopped already.
     #[error(transparent)]
-    Engine(#[from] mds_shard::EngineStopped),
+    Engine(#[from] mds_raft::EngineStopped),
     /// No leader was found in time.
     #[error("no metadata replica leads after {} s", START_LEADER_MS_MAX / 1000)]
     NoLeader,
@@ -255,7 +256,7 @@ impl MetadataServer {
 
     /// The node that holds the shards' replicas, if it was started as one.
     #[must_use]
-    pub fn node(&self) -> Option<mds_shard::Node> {
+    pub fn node(&self) -> Option<mds_raft::Node> {
         self.server.shards.node().cloned()
     }
 
@@ -373,7 +374,7 @@ fn check_shards(shard: &Shard) -> Result<(), StartError> {
     let made = shard.view().map_err(|e| store(&e))?.shards().map_err(|e| store(&e))?;
     let (made, asked) =
         (made.map_or(1, |made| made as usize), shard.node().map_or(1, |node| node.shards().len()));
-    if made == asked { Ok(()) } else { Err(mds_shard::StartError::Shards { made, asked }.into()) }
+    if made == asked { Ok(()) } else { Err(mds_raft::StartError::Shards { made, asked }.into()) }
 }
 
 async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {

@@ -1,6 +1,6 @@
 //! Exports: which parts of the tree clients may see, and as whom.
 //!
-//! An export is a directory of the namespace with options (`mds_shard::export`). Where `/` itself
+//! An export is a directory of the namespace with options (`mds_state::export`). Where `/` itself
 //! is not exported, the directories above the exports form a read-only tree that shows only the way
 //! to them. The list of exports is the cluster's (`cluster_exports.rs`).
 //!
@@ -12,10 +12,10 @@ pub(crate) mod ports;
 
 use std::sync::Arc;
 
-pub use mds_shard::export::{
+pub use mds_state::export::{
     Anonymous, Export, ExportsError, Network, NetworkError, RESERVED_PORTS_END, Squash, check,
 };
-use mds_shard::record::ExportList;
+use mds_state::record::ExportList;
 
 use crate::handle::ExportId;
 use crate::report::ExportLine;

@@ -2,7 +2,7 @@
 //! fences the extents of the files that they reached through the exports. Data servers then refuse
 //! every older handle, whether its layout was returned or not.
 //!
-//! The entry that sets the exports notes in the log what to fence (`mds_shard`,
+//! The entry that sets the exports notes in the log what to fence (`mds_state`,
 //! `apply/fencing.rs`). The leader carries it out part by part. A new leader begins at the first
 //! file that is still noted: files that are fenced completely are noted no longer.
 //!
@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use layout::{DataServerId, ExtentId};
 use mds_namespace::{Ino, WorkItem, first_of_shard, op, shard_of};
-use mds_shard::command::admin::{ExportsFenced, FenceExports};
-use mds_shard::command::layout::LayoutRecall;
-use mds_shard::record::Fencing;
-use mds_shard::{Command, Outcome, Refusal, StateView};
+use mds_state::command::admin::{ExportsFenced, FenceExports};
+use mds_state::command::layout::LayoutRecall;
+use mds_state::record::Fencing;
+use mds_state::{Command, Outcome, Refusal, StateView};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{

@@ -1,8 +1,9 @@
 //! Creates exported directories that do not exist yet, so that exports can be mounted at once.
 
 use mds_namespace::{Caller, FsError, Inode, Kind, ROOT_INO, SetAttributes, op};
-use mds_shard::command::namespace::Create;
-use mds_shard::{Command, Outcome, ProposeError};
+use mds_raft::ProposeError;
+use mds_state::command::namespace::Create;
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::export::Export;

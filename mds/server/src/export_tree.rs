@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use mds_namespace::{Caller, Ino, Inode, ROOT_INO, op};
-use mds_shard::StateView;
+use mds_state::StateView;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::export::{Export, Exports};

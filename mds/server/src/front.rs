@@ -18,8 +18,8 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use env_transport::LogRate;
-use mds_shard::command::session::TakeUpSession;
-use mds_shard::{Command, Outcome, Refusal};
+use mds_state::command::session::TakeUpSession;
+use mds_state::{Command, Outcome, Refusal};
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Nfsstat4, SessionId};
 use wire_session::server::session::Session;

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mds_namespace::{Caller, Ino, op};
-use mds_shard::command::lock::Range;
-use mds_shard::command::open::{Share, Target};
+use mds_state::command::lock::Range;
+use mds_state::command::open::{Share, Target};
 
 use crate::client_end::{expire, gone_everywhere, leases_count};
 use crate::server::Server;

@@ -1,7 +1,7 @@
 //! Keys that seal data-server handles: which one is used, how data servers receive them, and how a
 //! key is replaced.
 //!
-//! A replacement is in the log (`mds_shard`, `apply/handle_keys.rs`), so that a new leader
+//! A replacement is in the log (`mds_state`, `apply/handle_keys.rs`), so that a new leader
 //! continues it. The new key is used once each data server with a lease has it. The old one is
 //! dropped once the layouts sealed under it are recalled. Data servers then refuse a client that
 //! did not answer the recall, and it requests another layout.
@@ -15,9 +15,10 @@ mod keyring;
 use std::sync::Arc;
 
 use layout::HandleKey;
-use mds_shard::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
-use mds_shard::record::Rotation;
-use mds_shard::{Command, Outcome, ProposeError};
+use mds_raft::ProposeError;
+use mds_state::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
+use mds_state::record::Rotation;
+use mds_state::{Command, Outcome};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{HandleKeyRotation, RotateHandleKey, RotationStage};
 use wire_nfs::control::auth::Peer;

@@ -107,7 +107,7 @@ pub const SUSPECT_MS: u64 = 10_000;
 pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
 /// Extents of one striped segment.
-pub const STRIPES_MAX: u32 = mds_shard::limits::STRIPES_MAX;
+pub const STRIPES_MAX: u32 = mds_state::limits::STRIPES_MAX;
 /// Bytes of a LAYOUTGET reply for a segment of one extent, with a home and a reader, at most.
 pub const LAYOUT_BYTES_MAX: u32 = 384;
 /// Revoked layouts that clients have not freed yet and that are remembered.

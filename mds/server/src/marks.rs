@@ -17,9 +17,9 @@
 use std::sync::Arc;
 
 use layout::DataServerId;
-use mds_shard::command::data::{MarkStore, MarkStores};
-use mds_shard::record::StoreMark;
-use mds_shard::{Command, Outcome};
+use mds_state::command::data::{MarkStore, MarkStores};
+use mds_state::record::StoreMark;
+use mds_state::{Command, Outcome};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::heartbeat::JournalEnd;
 

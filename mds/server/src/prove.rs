@@ -14,8 +14,8 @@ use client::control::ControlError;
 use futures_util::{StreamExt, stream};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::{ExtentRecord, WorkItem, op};
-use mds_shard::Command;
-use mds_shard::command::data::WorkDone;
+use mds_state::Command;
+use mds_state::command::data::WorkDone;
 use wire_nfs::control::Refusal;
 
 use crate::limits::{REFUTED_MAX, SETTLE_CALLS_MAX};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mds_shard::record::Tally;
+use mds_state::record::Tally;
 
 use crate::client_end::{expire, leases_count};
 use crate::limits::COURTESY_CLIENTS_MAX;

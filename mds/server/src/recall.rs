@@ -18,9 +18,9 @@ use futures_util::future::join_all;
 
 use layout::Iomode;
 use mds_namespace::{Ino, op};
-use mds_shard::command::data::Fence;
-use mds_shard::command::layout::{LayoutRecall, LayoutReturn, Recall, Returned};
-use mds_shard::{Command, Outcome, StateidValue};
+use mds_state::command::data::Fence;
+use mds_state::command::layout::{LayoutRecall, LayoutReturn, Recall, Returned};
+use mds_state::{Command, Outcome, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::callback::layoutrecall::{Args, RecallFile, RecallScope};
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END};

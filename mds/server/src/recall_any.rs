@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mds_shard::command::layout::LayoutRecall;
-use mds_shard::record::StateKind;
+use mds_state::command::layout::LayoutRecall;
+use mds_state::record::StateKind;
 use wire_nfs::v4::callback::recall_any::{Args, kinds};
 use wire_nfs::v4::{Bitmap, CbOp, Nfsstat4};
 

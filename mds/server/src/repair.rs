@@ -14,9 +14,9 @@ use layout::copies::{Copies as Set, Formers, Place, Wish, plan};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
-use mds_shard::command::data::ChangeCopies;
-use mds_shard::limits::COPY_CHANGES_MAX;
-use mds_shard::{Command, Outcome};
+use mds_state::command::data::ChangeCopies;
+use mds_state::limits::COPY_CHANGES_MAX;
+use mds_state::{Command, Outcome};
 use wire_nfs::control::Keyring;
 
 use crate::copies::{Tally, set_of};

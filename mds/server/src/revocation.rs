@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.38.3, §18.46.3.
 
-use mds_shard::StateidValue;
+use mds_state::StateidValue;
 use wire_session::server::ClientRecord;
 
 use crate::front::Front;

@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::disk::Capacity;
 use env::{Disk, OpenMode};
-use mds_shard::Command;
-use mds_shard::command::open::Target;
+use mds_state::Command;
+use mds_state::command::open::Target;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{
@@ -124,7 +124,7 @@ pub(crate) async fn give_back(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 mod tests {
     use env::memory::MemoryDisk;
     use mds_namespace::{Caller, Kind, SetAttributes};
-    use mds_shard::command::namespace::{Create, Remove};
+    use mds_state::command::namespace::{Create, Remove};
 
     use super::*;
 

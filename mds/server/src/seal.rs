@@ -23,7 +23,8 @@ use layout::DataServerId;
 use layout::ec::members::{Labels, Server as Site};
 use layout::ec::{GroupId, ImageId, Profile};
 use mds_namespace::shard_of;
-use mds_shard::{Command, Outcome, ProposeError};
+use mds_raft::ProposeError;
+use mds_state::{Command, Outcome};
 
 use crate::limits::DECIDED_RETRY_MS;
 use crate::report::NarrowCode;

@@ -11,7 +11,8 @@ use env::{Clock, Env};
 use layout::DataServerId;
 use layout::ec::Profile;
 use mds_namespace::Ino;
-use mds_shard::{Command, Outcome, ProposeError, StateView};
+use mds_raft::ProposeError;
+use mds_state::{Command, Outcome, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::{Fsid, numbers};
@@ -111,7 +112,7 @@ impl Default for Settings {
             rebalance_calm_ms: BALANCE_CALM_MS,
             courtesy_ms: COURTESY_MS,
             shards: 0,
-            hibernate_ms: mds_shard::limits::HIBERNATE_MS_DEFAULT,
+            hibernate_ms: mds_raft::limits::HIBERNATE_MS_DEFAULT,
             accept_log_loss: None,
         }
     }

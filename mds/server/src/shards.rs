@@ -22,9 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use env::Env;
 use mds_namespace::store::spread::SpreadView;
 use mds_namespace::{Ino, StoreError};
-use mds_shard::command::session::{SessionTakenUp, SlotMark};
-use mds_shard::limits::INTENTS_MAX;
-use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Shard, StateView, Status, key};
+use mds_raft::{Caller, ProposeError, Shard, Status};
+use mds_state::command::session::{SessionTakenUp, SlotMark};
+use mds_state::limits::INTENTS_MAX;
+use mds_state::{Command, Origin, Outcome, StateView, key};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -230,7 +231,7 @@ impl Shards {
     }
 
     /// The node of all shards, if they were started as one.
-    pub(crate) fn node(&self) -> Option<&mds_shard::Node> {
+    pub(crate) fn node(&self) -> Option<&mds_raft::Node> {
         self.first().node()
     }
 
@@ -429,7 +430,7 @@ impl Shards {
         if let Command::RemoveDataServer(_) = &command {
             for shard in self.others() {
                 let outcome = self.to(shard, None, command.clone()).await?;
-                if outcome != Outcome::Removal(mds_shard::command::admin::Removal::Done) {
+                if outcome != Outcome::Removal(mds_state::command::admin::Removal::Done) {
                     return Ok(outcome);
                 }
             }

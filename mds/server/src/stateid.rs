@@ -1,6 +1,6 @@
 //! Stateids of the log as the wire has them.
 
-use mds_shard::StateidValue;
+use mds_state::StateidValue;
 use wire_nfs::v4::Stateid;
 
 /// The wire form of a stateid.

@@ -3,7 +3,8 @@
 //! Spec: RFC 8881 §15.1.
 
 use mds_namespace::FsError;
-use mds_shard::{ProposeError, Refusal};
+use mds_raft::ProposeError;
+use mds_state::Refusal;
 use wire_nfs::v4::Nfsstat4;
 
 /// The status of a refusal by the namespace.

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use layout::ec::Profile;
 use layout::{EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{ExtentRecord, View, op};
-use mds_shard::command::layout::LayoutAnswer;
+use mds_state::command::layout::LayoutAnswer;
 
 use crate::flexfile::{self, Body, Grant};
 use crate::limits::LAYOUT_FRAME_BYTES;

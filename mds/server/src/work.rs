@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::{ExtentRecord, FsError, WorkItem, op};
-use mds_shard::Command;
-use mds_shard::command::data::WorkDone;
+use mds_state::Command;
+use mds_state::command::data::WorkDone;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};

@@ -245,8 +245,8 @@ async fn handles_of_an_older_cluster_stay_valid() {
     let [a, b] = [handle(&mut client, "a").await, handle(&mut client, "b").await];
     server.stop().await;
     let mut txn = store.begin().unwrap();
-    assert!(txn.get(mds_shard::key::EXPORTS).unwrap().is_some());
-    txn.delete(mds_shard::key::EXPORTS).unwrap();
+    assert!(txn.get(mds_state::key::EXPORTS).unwrap().is_some());
+    txn.delete(mds_state::key::EXPORTS).unwrap();
     txn.commit(Durability::Memory).unwrap();
 
     let server = start(own()).await;

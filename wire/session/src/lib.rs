@@ -2,7 +2,7 @@
 //! calls to the client.
 //!
 //! Sans-io: requests and time come in, verdicts go out. Client records are decided here and kept by
-//! `mds-shard`, because they outlive a server, and so are sessions; what one server has of a
+//! `mds-state`, because they outlive a server, and so are sessions; what one server has of a
 //! session is kept here: slots, replies, connections. A server that takes a session over begins
 //! with what the state knows of its slots. Nothing here runs an operation, sends a byte, or waits.
 //!

@@ -1,8 +1,8 @@
 //! An entry of the Raft log, read from bytes and written to bytes.
 
-use mds_shard::command::Entry;
+use mds_state::Entry;
 
-/// An entry as `mds/shard/src/raft/entry.rs` reads it behind its version byte.
+/// An entry as `mds/state/src/entry.rs` reads it behind its version byte.
 pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
     match postcard::take_from_bytes(bytes) {
         Ok((entry, [])) => Some(entry),

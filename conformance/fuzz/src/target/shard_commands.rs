@@ -17,13 +17,14 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::{
     Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants, keys,
 };
-use mds_shard::apply::apply;
-use mds_shard::command::{
-    Command, Entry, Origin, Outcome, StateidValue, admin, client, data, governor, layout as layouts, lock,
-    namespace, open, seal, session,
+use mds_state::apply::apply;
+use mds_state::command::{
+    Command, Outcome, StateidValue, admin, client, data, governor, layout as layouts, lock, namespace, open,
+    seal, session,
 };
-use mds_shard::export::Export;
-use mds_shard::record::{StateKind, other};
+use mds_state::export::Export;
+use mds_state::record::{StateKind, other};
+use mds_state::{Entry, Origin};
 
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
 

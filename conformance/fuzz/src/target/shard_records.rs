@@ -4,11 +4,11 @@
 
 use layout::state::LayoutRecord;
 use mds_namespace::store::draft::{Part, Write};
-use mds_shard::HeldRange;
-use mds_shard::command::{Outcome, Refusal, StateidValue};
-use mds_shard::export::Export;
-use mds_shard::key;
-use mds_shard::record::{
+use mds_state::HeldRange;
+use mds_state::command::{Outcome, Refusal, StateidValue};
+use mds_state::export::Export;
+use mds_state::key;
+use mds_state::record::{
     ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, Intent, LockRecord,
     OpenRecord, OwnerClients, Ranges, Recorded, Shares, SlotRecord, StateidTarget, StoredClient,
     StoredSession, Tally, Value, Waiting,
@@ -73,8 +73,8 @@ fn check_entry(bytes: &[u8]) -> bool {
 }
 
 fn check_key(bytes: &[u8]) -> bool {
-    let of = key::parse_of(bytes).inspect(|(client, kind, ino, other)| {
-        assert_eq!(key::of(*client, *kind, *ino, other), bytes);
+    let of = key::parse_state_of(bytes).inspect(|(client, kind, ino, other)| {
+        assert_eq!(key::state_of(*client, *kind, *ino, other), bytes);
     });
     let layout = key::parse_layout(bytes).inspect(|(ino, client)| {
         assert_eq!(key::layout(*ino, *client), bytes);
@@ -98,7 +98,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seqid: 1,
         client: 1,
         owner: b"open".to_vec(),
-        share: mds_shard::command::open::Share { access: 3, deny: 0 },
+        share: mds_state::command::open::Share { access: 3, deny: 0 },
         seen: 4,
     };
     let ranges = Ranges::Within(vec![HeldRange { first: 0, last: 10, exclusive: true }]);
@@ -115,7 +115,7 @@ fn seeds() -> Vec<Vec<u8>> {
         host: "h".into(),
         name: "n".into(),
     };
-    let target = StateidTarget { kind: mds_shard::record::StateKind::Layout, ino: 1, client: 1 };
+    let target = StateidTarget { kind: mds_state::record::StateKind::Layout, ino: 1, client: 1 };
     let mut seeds = vec![
         Counters::default().encode(),
         StoredClient { record, reclaim_complete: true }.encode(),
@@ -151,7 +151,7 @@ fn later_seeds(other: [u8; 12]) -> Vec<Vec<u8>> {
     ];
     let outcomes = (0..).zip(outcomes).map(|(operation, outcome)| Recorded { operation, outcome }).collect();
     seeds.push([&[13][..], &SlotRecord { sequence: 9, request: 300, outcomes }.encode()].concat());
-    seeds.push([&[11][..], &key::of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
+    seeds.push([&[11][..], &key::state_of(1, mds_state::record::StateKind::Open, 2, &other)].concat());
     seeds.push([&[14][..], &Governor { term: 7 }.encode()].concat());
     let writes = vec![Write { key: b"i1234567".to_vec(), value: Some(vec![1, 2]) }];
     seeds.push([&[15][..], &Intent { parts: vec![Part { shard: 3, writes }] }.encode()].concat());

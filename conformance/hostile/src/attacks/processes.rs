@@ -28,11 +28,11 @@ pub(super) fn attacks() -> Vec<Attack> {
             // A clock of the machine cannot be moved for one process alone.
             play: Play::CoveredBy(&[
                 (
-                    "mds/shard/tests/replica/clocks.rs",
+                    "mds/raft/tests/replica/clocks.rs",
                     "a_leader_whose_clock_is_set_wrong_hands_over_and_dates_nothing",
                 ),
-                ("mds/shard/src/clocks/tests.rs", "a_node_that_is_alone_waits_before_a_step_counts"),
-                ("mds/shard/src/clocks/tests.rs", "times_step_back_only_from_far_ahead"),
+                ("mds/raft/src/clocks/tests.rs", "a_node_that_is_alone_waits_before_a_step_counts"),
+                ("mds/raft/src/clocks/tests.rs", "times_step_back_only_from_far_ahead"),
                 ("ds/server/src/clock.rs", "a_clock_that_is_set_wrong_dates_nothing"),
             ]),
         },

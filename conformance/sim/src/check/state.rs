@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use layout::DataServerId;
 use mds_namespace::store::KEY_SPACE_END;
 use mds_namespace::{MetaStore, View, codec, invariants, keys};
-use mds_shard::key;
+use mds_state::key;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -10,7 +10,7 @@ use layout::DataServerId;
 use mds_namespace::MetaStore as _;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::spread::SpreadView;
-use mds_shard::{StateView, key};
+use mds_state::{StateView, key};
 
 use super::{CONTROL_PORT, Cluster, Serves};
 use crate::loss;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use env::ServiceAddress;
-use mds_shard::Caller;
+use mds_raft::Caller;
 
 use super::remembered::Remembered;
 use super::service::Service;

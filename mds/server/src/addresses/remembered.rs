@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mds_shard::Caller;
-use mds_shard::limits::CALLERS_MAX;
+use mds_raft::Caller;
+use mds_raft::limits::CALLERS_MAX;
 
 use crate::limits::{ADDRESS_PRESENT_MS, CALLERS_KEPT_MS};
 

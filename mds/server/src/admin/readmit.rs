@@ -1,12 +1,12 @@
 //! MDS_READMIT: takes in again a metadata server that lost its disk and was started with an empty
 //! directory.
 //!
-//! The node (`mds_shard`) does it, and continues by itself. This file makes the reply to the
+//! The node (`mds_raft`) does it, and continues by itself. This file makes the reply to the
 //! administrator.
 //!
 //! Spec: docs/protocol/admin.md §7.
 
-use mds_shard::{Readmission, ReadmitError};
+use mds_raft::{Readmission, ReadmitError};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::Readmitted;
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use layout::copies::{Shift, Step};
 use mds_namespace::op::extent::{CopyChange, extent};
 use mds_namespace::sealed;
-use mds_shard::Command;
-use mds_shard::command::data::ChangeCopies;
-use mds_shard::limits::COPY_CHANGES_MAX;
+use mds_state::Command;
+use mds_state::command::data::ChangeCopies;
+use mds_state::limits::COPY_CHANGES_MAX;
 
 use super::memory::SetMove;
 use crate::drain;

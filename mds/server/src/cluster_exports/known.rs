@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use mds_shard::record::ExportList;
+use mds_state::record::ExportList;
 use parking_lot::RwLock;
 
 use crate::export::{Export, Exports, ExportsError, check};

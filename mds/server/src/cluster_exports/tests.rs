@@ -1,6 +1,6 @@
 //! A node's knowledge of the cluster's list, over time.
 
-use mds_shard::record::ExportList;
+use mds_state::record::ExportList;
 
 use super::*;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use layout::ExtentId;
 use layout::copies::Formers;
 use mds_namespace::{ExtentRecord, op};
-use mds_shard::StateView;
+use mds_state::StateView;
 
 /// The former servers of those of these extents whose home is to show what it has. `None` if the
 /// store cannot be read.

@@ -9,7 +9,7 @@ use wire_nfs::control::Keyring;
 use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 
 use env::Env;
-use mds_shard::{Refusal, StateView};
+use mds_state::{Refusal, StateView};
 
 use super::{DataServers, Known};
 

@@ -1,6 +1,6 @@
 //! How a metadata server ends: on request, or after one of its engines has stopped.
 
-use mds_shard::{EngineStopped, Node};
+use mds_raft::{EngineStopped, Node};
 
 use super::MetadataServer;
 use super::engine::failed;

@@ -1,6 +1,6 @@
 //! The end of the engine of a shard.
 
-use mds_shard::{EngineStopped, Node};
+use mds_raft::{EngineStopped, Node};
 
 /// Returns when the engine of a shard of the node has stopped unasked; never without a node.
 pub(super) async fn failed(node: Option<&Node>) -> EngineStopped {

@@ -8,8 +8,8 @@ use env::Env;
 use env::memory::ManualClock;
 use futures_util::future::join_all;
 use futures_util::poll;
-use mds_shard::ProposeError;
-use mds_shard::command::session::DestroySession;
+use mds_raft::ProposeError;
+use mds_state::command::session::DestroySession;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 

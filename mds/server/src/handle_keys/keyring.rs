@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use layout::HandleKey;
 use mds_namespace::Superblock;
-use mds_shard::record::{HandleKeys, Rotation};
+use mds_state::record::{HandleKeys, Rotation};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 

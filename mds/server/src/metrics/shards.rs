@@ -1,6 +1,6 @@
 //! Counters of shards, read when they are scraped.
 
-use mds_shard::{NodeStatus, NodeWatch, Shard};
+use mds_raft::{NodeStatus, NodeWatch, Shard};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;

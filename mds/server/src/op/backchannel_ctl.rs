@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.33.
 
-use mds_shard::Command;
-use mds_shard::command::session::SetCallback;
+use mds_state::Command;
+use mds_state::command::session::SetCallback;
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::SessionId;
 use wire_nfs::v4::ops::backchannel_ctl::{Args, ResOk};

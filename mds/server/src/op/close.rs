@@ -12,8 +12,8 @@
 //!
 //! Spec: RFC 8881 §18.2. Locks under the open go with it, as the RFC allows and Linux expects.
 
-use mds_shard::command::open::Close;
-use mds_shard::{Command, Outcome};
+use mds_state::command::open::Close;
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::ops::close::{Args, ResOk};
 use wire_nfs::v4::{Nfsstat4, Stateid};
 
@@ -51,7 +51,7 @@ fn answered(outcome: &Outcome) -> Result<(), Nfsstat4> {
 
 #[cfg(test)]
 mod tests {
-    use mds_shard::{Refusal, StateidValue};
+    use mds_state::{Refusal, StateidValue};
 
     use super::*;
 

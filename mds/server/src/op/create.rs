@@ -3,8 +3,8 @@
 //! Spec: RFC 8881 §18.4.
 
 use mds_namespace::Kind;
-use mds_shard::command::namespace::Create;
-use mds_shard::{Command, Outcome};
+use mds_state::command::namespace::Create;
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::create::{Args, ObjectType, ResOk};
 

@@ -5,9 +5,9 @@
 //! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.
 
 use env_transport::LogRate;
-use mds_shard::command::session::{CreateSession, SessionCreated};
-use mds_shard::limits::SESSIONS_MAX;
-use mds_shard::{Command, Outcome};
+use mds_state::command::session::{CreateSession, SessionCreated};
+use mds_state::limits::SESSIONS_MAX;
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::ops::create_session::{Args, ResOk};
 use wire_nfs::v4::{Nfsstat4, SessionId};
 use wire_session::server::channel::negotiate;

@@ -6,8 +6,8 @@
 //!
 //! Spec: RFC 8881 §18.50.
 
-use mds_shard::command::client::RemoveClient;
-use mds_shard::{Command, Outcome};
+use mds_state::command::client::RemoveClient;
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::destroy_clientid::{Args, ResOk};
 

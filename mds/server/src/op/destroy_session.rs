@@ -3,8 +3,8 @@
 //! Spec: RFC 8881 §18.37.
 
 use env_transport::LogRate;
-use mds_shard::Command;
-use mds_shard::command::session::DestroySession;
+use mds_state::Command;
+use mds_state::command::session::DestroySession;
 use wire_nfs::v4::ops::destroy_session::{Args, ResOk};
 use wire_session::server::ConnectionId;
 

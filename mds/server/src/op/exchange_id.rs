@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use mds_shard::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
-use mds_shard::{Command, Outcome};
+use mds_state::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
 

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.38.
 
-use mds_shard::Command;
-use mds_shard::command::lock::FreeStateid;
+use mds_state::Command;
+use mds_state::command::lock::FreeStateid;
 use wire_nfs::v4::ops::free_stateid::{Args, ResOk};
 
 use crate::context::{Context, OpResult};

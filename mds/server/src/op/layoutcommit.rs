@@ -9,8 +9,8 @@
 //! Spec: RFC 8881 §18.42, §12.5.4.
 
 use mds_namespace::Timestamp;
-use mds_shard::command::layout::LayoutCommit;
-use mds_shard::{Command, StateidValue};
+use mds_state::command::layout::LayoutCommit;
+use mds_state::{Command, StateidValue};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::layoutcommit::{Args, ResOk};
 

@@ -5,8 +5,8 @@
 use env_transport::LogRate;
 use layout::Iomode;
 use mds_namespace::Ino;
-use mds_shard::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
-use mds_shard::{Command, Outcome};
+use mds_state::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
+use mds_state::{Command, Outcome};
 use wire_nfs::flexfiles::FfLayoutReturn;
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END};

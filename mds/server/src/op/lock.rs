@@ -4,8 +4,8 @@
 //!
 //! Spec: RFC 8881 §18.10, §9.
 
-use mds_shard::command::lock::{Conflict, Lock, Locker, Range};
-use mds_shard::{Command, Outcome, Refusal};
+use mds_state::command::lock::{Conflict, Lock, Locker, Range};
+use mds_state::{Command, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::lock::{Args, Denied, LockType, Locker as WireLocker, ResOk};
 use wire_nfs::v4::owner::StateOwner;

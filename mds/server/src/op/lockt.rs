@@ -3,7 +3,7 @@
 //! Spec: RFC 8881 §18.11.
 
 use mds_namespace::Kind;
-use mds_shard::command::lock::Range;
+use mds_state::command::lock::Range;
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::lockt::{Args, ResOk};
 

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.12.
 
-use mds_shard::command::lock::{Range, Unlock};
-use mds_shard::{Command, Outcome};
+use mds_state::command::lock::{Range, Unlock};
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::locku::{Args, ResOk};
 

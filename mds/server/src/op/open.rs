@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use mds_namespace::op::access::{self, Permission};
 use mds_namespace::{Caller, DirectoryChange, Ino, Inode, SetAttributes, op};
-use mds_shard::command::open::{How, Open, Opened, Share, Target};
-use mds_shard::{Command, Outcome};
+use mds_state::command::open::{How, Open, Opened, Share, Target};
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::attr::numbers;
 use wire_nfs::v4::ops::open::{
     Args, Claim, CreateHow, Delegation, OpenHow, ResOk, WhyNoDelegation, result_flags, share,

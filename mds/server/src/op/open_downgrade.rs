@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.18.
 
-use mds_shard::command::open::{OpenDowngrade, Share};
-use mds_shard::{Command, Outcome};
+use mds_state::command::open::{OpenDowngrade, Share};
+use mds_state::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::open_downgrade::{Args, ResOk};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mds_namespace::op::readdir::{self, Entry, Page, PageLimit};
 use mds_namespace::{FileType, Ino, Inode, Kind};
-use mds_shard::StateView;
+use mds_state::StateView;
 use wire_nfs::v4::attr::numbers;
 use wire_nfs::v4::ops::readdir::{Args, RES_EMPTY_BYTES, encode_end, encode_entry, entry_dircount_bytes};
 use wire_nfs::v4::{AttrValues, Bitmap, Filehandle, Nfsstat4, Verifier};

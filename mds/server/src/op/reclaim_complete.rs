@@ -3,8 +3,8 @@
 //!
 //! Spec: RFC 8881 §18.51.
 
-use mds_shard::Command;
-use mds_shard::command::client::ReclaimComplete;
+use mds_state::Command;
+use mds_state::command::client::ReclaimComplete;
 use wire_nfs::v4::ops::reclaim_complete::{Args, ResOk};
 
 use crate::context::{Context, OpResult};

@@ -4,9 +4,9 @@
 
 use mds_namespace::op::settle::Settlement;
 use mds_namespace::{Granted, op};
-use mds_shard::command::namespace::{SetAttributesOf, SetMeasured};
-use mds_shard::limits::MEASURED_EXTENTS_MAX;
-use mds_shard::{Command, Outcome, Refusal};
+use mds_state::command::namespace::{SetAttributesOf, SetMeasured};
+use mds_state::limits::MEASURED_EXTENTS_MAX;
+use mds_state::{Command, Outcome, Refusal};
 use wire_nfs::v4::ops::setattr::{Args, ResOk};
 use wire_nfs::v4::{Bitmap, Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};

@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.48.
 
-use mds_shard::StateidValue;
+use mds_state::StateidValue;
 use wire_nfs::v4::ops::test_stateid::{Args, ResOk};
 use wire_nfs::v4::{Nfsstat4, Stateid};
 

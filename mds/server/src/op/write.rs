@@ -3,7 +3,7 @@
 //!
 //! Spec: RFC 8881 §18.32.
 
-use mds_shard::Outcome;
+use mds_state::Outcome;
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::write::{Args, ResOk, StableHow};
 

@@ -1,8 +1,8 @@
 //! Gathers the server's state into the plain values of reports.
 
 use layout::DataServerId;
-use mds_shard::Witness;
-use mds_shard::limits::CLOCK_AGREE_NS;
+use mds_raft::Witness;
+use mds_raft::limits::CLOCK_AGREE_NS;
 use wire_nfs::control::admin::RotationStage;
 
 use super::line::{
@@ -21,7 +21,7 @@ pub(crate) fn status(server: &Server) -> Status {
     let now_ms = server.now_ms();
     let all = server.data_servers.all();
     let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
-    let node = server.shards.node().map(mds_shard::Node::status).unwrap_or_default();
+    let node = server.shards.node().map(mds_raft::Node::status).unwrap_or_default();
     let view = server.shards.view_anyway().ok();
     let view = view.as_ref();
     let tally = *server.copies.tally.lock();
@@ -91,7 +91,7 @@ pub(crate) fn status(server: &Server) -> Status {
 
 /// Clocks that are off by more than a second.
 fn clocks_off(server: &Server) -> Vec<ClockLine> {
-    let all = server.shards.node().map(mds_shard::Node::clocks_off_ns).unwrap_or_default();
+    let all = server.shards.node().map(mds_raft::Node::clocks_off_ns).unwrap_or_default();
     let line = |(witness, off_ns): (Witness, i64)| {
         let (kind, id) = match witness {
             Witness::Node(id) => ("metadata", id),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use layout::DataServerId;
 use layout::ec::{Group, GroupId};
 use mds_namespace::sealed;
-use mds_shard::Command;
-use mds_shard::command::seal::RehomeImage;
+use mds_state::Command;
+use mds_state::command::seal::RehomeImage;
 
 use super::{decided, sites};
 use crate::balance::ImageMove;

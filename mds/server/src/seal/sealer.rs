@@ -13,8 +13,8 @@ use layout::DataServerId;
 use layout::ec::{CodecId, Draft, Group, GroupError, GroupId, ImageId, Shape};
 use mds_namespace::op::seal::may_join;
 use mds_namespace::sealed;
-use mds_shard::command::seal::MakeGroup;
-use mds_shard::{Command, Outcome};
+use mds_state::command::seal::MakeGroup;
+use mds_state::{Command, Outcome};
 use wire_nfs::control::Refusal;
 
 use super::pool::{Candidate, Ended, Making};

@@ -14,9 +14,10 @@ use mds_namespace::op::rename::{self, Place};
 use mds_namespace::op::{link, remove};
 use mds_namespace::store::draft::{Draft, Part};
 use mds_namespace::{FsError, Ino, Inode, Timestamp, shard_of};
-use mds_shard::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
-use mds_shard::command::namespace::{EntryAnswer, Renamed};
-use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
+use mds_raft::ProposeError;
+use mds_state::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
+use mds_state::command::namespace::{EntryAnswer, Renamed};
+use mds_state::{Command, Origin, Outcome, Refusal};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Shards;
@@ -157,8 +158,7 @@ impl Shards {
         let mut unix_ns = self.inner.env.clock.wall_ns();
         for ino in &plan.inodes {
             let Some(shard) = self.inner.all.get(usize::from(shard_of(*ino))) else { continue };
-            let clock = shard.view()?.clock_unix_ns();
-            unix_ns = unix_ns.max(clock.map_err(|error| ProposeError::Stopped(error.to_string()))?);
+            unix_ns = unix_ns.max(shard.last_entry_unix_ns()?);
         }
         Ok(Timestamp::from_unix_ns(unix_ns))
     }

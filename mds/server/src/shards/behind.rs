@@ -11,7 +11,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-use mds_shard::{Command, Origin, Outcome, ProposeError};
+use mds_raft::ProposeError;
+use mds_state::{Command, Origin, Outcome};
 use tokio::task::unconstrained;
 
 use super::Shards;

@@ -13,10 +13,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
-use mds_shard::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
-use mds_shard::command::governor::{ForgetClient, ForgetSession, Govern};
-use mds_shard::record::Tally;
-use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
+use mds_raft::ProposeError;
+use mds_state::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
+use mds_state::command::governor::{ForgetClient, ForgetSession, Govern};
+use mds_state::record::Tally;
+use mds_state::{Command, Origin, Outcome, Refusal};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -137,7 +138,7 @@ impl Shards {
     /// The clients and sessions that a command with this outcome in shard 0 ended; `named` is the
     /// one in the command.
     pub(super) fn ended(&self, named: Option<Ended>, outcome: &Outcome) -> Vec<Ended> {
-        let clients = |dropped: &[mds_shard::command::client::RemovedClient]| {
+        let clients = |dropped: &[mds_state::command::client::RemovedClient]| {
             dropped.iter().map(|removed| Ended::Client(removed.client)).collect::<Vec<_>>()
         };
         match (outcome, named) {
@@ -216,7 +217,7 @@ impl Shards {
     /// Makes a shard forget an end; false if its word was an old one.
     ///
     /// # Errors
-    /// As [`mds_shard::Shard::propose`].
+    /// As [`mds_raft::Shard::propose`].
     pub(super) async fn forget_in(&self, reign: u64, shard: u16, ended: Ended) -> Result<bool, ProposeError> {
         let command = match ended {
             Ended::Client(client) => Command::ForgetClient(ForgetClient { client }),

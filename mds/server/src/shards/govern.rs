@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::op::reap;
 use mds_namespace::superblock::superblock;
-use mds_shard::command::governor::{Carry, FormatShard, Govern, Reap, Settle};
-use mds_shard::{Command, Outcome, ProposeError, Refusal};
+use mds_raft::ProposeError;
+use mds_state::command::governor::{Carry, FormatShard, Govern, Reap, Settle};
+use mds_state::{Command, Outcome, Refusal};
 
 use super::Shards;
 use super::ends::Ended;
@@ -25,7 +26,7 @@ impl Shards {
     ///
     /// # Errors
     /// [`ProposeError::NotLeader`] if it does not lead, or no longer; else as
-    /// [`mds_shard::Shard::propose`].
+    /// [`mds_raft::Shard::propose`].
     pub(crate) async fn govern(&self) -> Result<(), ProposeError> {
         if self.is_one() {
             return Ok(());

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use mds_namespace::op::{exclusive, lookup};
 use mds_namespace::{Caller, DirectoryChange, FsError, Ino, Inode, Kind, inode_table, shard_of};
-use mds_shard::command::governor::Bound;
-use mds_shard::command::open::{How, Open, Target};
-use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
+use mds_raft::ProposeError;
+use mds_state::command::governor::Bound;
+use mds_state::command::open::{How, Open, Target};
+use mds_state::{Command, Origin, Outcome, Refusal, StateView};
 
 use super::Shards;
 use crate::limits::NAME_PLANS_MAX;

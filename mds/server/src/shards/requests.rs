@@ -12,7 +12,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mds_shard::{Origin, ProposeError};
+use mds_raft::ProposeError;
+use mds_state::Origin;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -102,8 +103,8 @@ impl Shards {
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
-    use mds_shard::command::session::{SessionTakenUp, TakeUpSession};
-    use mds_shard::{Command, Outcome};
+    use mds_state::command::session::{SessionTakenUp, TakeUpSession};
+    use mds_state::{Command, Outcome};
 
     use super::super::tests::guest::{directory, guest, open};
     use super::super::tests::shards;

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use layout::ExtentId;
 use layout::ec::Group;
 use mds_namespace::{Ino, ROOT_INO, shard_of};
-use mds_shard::command::admin::{HandOver, WaitNoLonger};
-use mds_shard::command::data::{ChangeCopies, Placing, WorkDone};
-use mds_shard::command::layout::Returned;
-use mds_shard::command::open::Target;
-use mds_shard::command::seal::{AdoptExtents, UseImages};
-use mds_shard::{Command, StateidValue};
+use mds_state::command::admin::{HandOver, WaitNoLonger};
+use mds_state::command::data::{ChangeCopies, Placing, WorkDone};
+use mds_state::command::layout::Returned;
+use mds_state::command::open::Target;
+use mds_state::command::seal::{AdoptExtents, UseImages};
+use mds_state::{Command, StateidValue};
 
 /// The route of a command.
 pub(super) enum Route {

@@ -6,10 +6,11 @@ use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use futures_util::poll;
 use mds_namespace::op::lookup;
 use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
-use mds_shard::command::data::Format;
-use mds_shard::command::governor::{Carry, ReserveInodes};
-use mds_shard::command::namespace::{Create, Remove, Rename};
-use mds_shard::{NodeConfig, Refusal};
+use mds_raft::NodeConfig;
+use mds_state::Refusal;
+use mds_state::command::data::Format;
+use mds_state::command::governor::{Carry, ReserveInodes};
+use mds_state::command::namespace::{Create, Remove, Rename};
 
 use super::names::Plan;
 use super::*;

@@ -13,7 +13,7 @@ use client::control::ControlError;
 use futures_util::future::join_all;
 use layout::{DataServerId, ExtentId};
 use mds_namespace::{ExtentRecord, Granted, Ino, Seen, WorkItem, op, unsettled};
-use mds_shard::StateView;
+use mds_state::StateView;
 use wire_nfs::control::extent::ExtentSize;
 use wire_nfs::control::limits::SIZE_EXTENTS_MAX;
 use wire_nfs::v4::Nfsstat4;

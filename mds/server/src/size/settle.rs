@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use mds_namespace::op::settle::Settlement;
 use mds_namespace::{Ino, unsettled};
-use mds_shard::Command;
+use mds_state::Command;
 use wire_nfs::v4::Nfsstat4;
 
 use super::measure;

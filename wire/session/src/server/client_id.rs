@@ -1,7 +1,7 @@
 //! Client ids: what EXCHANGE_ID and CREATE_SESSION do to a client's record.
 //!
 //! Decides only. The records, at most one confirmed and one unconfirmed for each owner, live in the
-//! replicated store; `mds-shard` reads them, asks here, and writes what comes out. A principal is
+//! replicated store; `mds-state` reads them, asks here, and writes what comes out. A principal is
 //! bytes that are equal for the same user.
 //!
 //! INVARIANT: a client id changes hands never: a restarted or different client gets a fresh one.

@@ -1,7 +1,7 @@
 //! What a session is made of, as the replicated state keeps it: enough for any metadata server to
 //! go on with it.
 //!
-//! Holds nothing of one server: no connection, no slot, no reply. `mds-shard` stores it, `sessions`
+//! Holds nothing of one server: no connection, no slot, no reply. `mds-state` stores it, `sessions`
 //! works with it.
 //!
 //! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.

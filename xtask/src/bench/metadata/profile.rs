@@ -22,10 +22,10 @@ type Part = (&'static str, &'static [&'static str]);
 /// The first that fits counts: what is carried out, and what goes to the store and the log, is
 /// asked for by everything below.
 const PARTS: [Part; 8] = [
-    ("carrying out commands", &["mds_shard::apply::"]),
-    ("writing a batch into the store", &["mds_shard::raft::machine::"]),
-    ("the log", &["mds_wal::", "mds_shard::raft::log_store::", "wal::"]),
-    ("between nodes", &["mds_shard::raft::", "mds_shard::link", "mds_shard::node::"]),
+    ("carrying out commands", &["mds_state::apply::"]),
+    ("writing a batch into the store", &["mds_raft::engine::machine::"]),
+    ("the log", &["mds_wal::", "mds_raft::engine::log_store::", "wal::"]),
+    ("between nodes", &["mds_raft::engine::", "mds_raft::node::"]),
     ("the Raft engine", &["openraft::"]),
     ("writing to sockets", &["__sys_sendto", "__sys_sendmsg", "tcp_sendmsg", "sock_write_iter"]),
     ("reading from sockets", &["__sys_recvfrom", "__sys_recvmsg", "tcp_recvmsg", "sock_read_iter"]),
@@ -130,7 +130,7 @@ mod tests {
     const SCRIPT: &str = "\
   70 
 \t          1f0a3 malloc
-\t          1f0a3 <mds_shard::apply::Machine>::apply
+\t          1f0a3 <mds_state::apply::Machine>::apply
 \t          1f0a3 openraft::core::raft_core::RaftCore::run_main
 \t          1f0a3 main
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use layout::{DataServerId, ExtentId};
 use mds_namespace::ExtentRecord;
 use mds_namespace::op::extent::all_from;
-use mds_shard::Command;
-use mds_shard::command::data::Allocate;
+use mds_state::Command;
+use mds_state::command::data::Allocate;
 use wire_nfs::control::copies::Word;
 
 use super::fleet::Fleet;

@@ -1,7 +1,7 @@
 //! A data server comes back with less than it had acknowledged.
 
 use layout::DataServerId;
-use mds_shard::record::StoreMark;
+use mds_state::record::StoreMark;
 use wire_nfs::control::Procedure;
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 use wire_nfs::control::register::Registered;

@@ -3,10 +3,10 @@
 use futures_util::{StreamExt, stream};
 use layout::{DataServerId, ExtentId};
 use mds_namespace::{Caller, ROOT_INO};
-use mds_shard::Command;
-use mds_shard::command::data::Allocate;
-use mds_shard::command::namespace::Remove;
-use mds_shard::command::seal::ThawExtent;
+use mds_state::Command;
+use mds_state::command::data::Allocate;
+use mds_state::command::namespace::Remove;
+use mds_state::command::seal::ThawExtent;
 
 use super::fleet::Fleet;
 use crate::client_end;

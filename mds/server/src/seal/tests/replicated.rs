@@ -4,8 +4,8 @@ use layout::copies::Copies;
 use layout::{DataServerId, ExtentId};
 use mds_namespace::ExtentRecord;
 use mds_namespace::op::extent::{CopyChange, extent};
-use mds_shard::Command;
-use mds_shard::command::data::ChangeCopies;
+use mds_state::Command;
+use mds_state::command::data::ChangeCopies;
 
 use super::fleet::Fleet;
 

@@ -2,9 +2,9 @@
 
 use layout::{ExtentId, Iomode};
 use mds_namespace::{Granted, Seen, SetAttributes, unsettled};
-use mds_shard::command::layout::{LayoutGet, LayoutGiveBack, LayoutReturn, LayoutWrite, Returned};
-use mds_shard::command::namespace::SetAttributesOf;
-use mds_shard::{Command, StateidValue};
+use mds_state::command::layout::{LayoutGet, LayoutGiveBack, LayoutReturn, LayoutWrite, Returned};
+use mds_state::command::namespace::SetAttributesOf;
+use mds_state::{Command, StateidValue};
 use wire_nfs::v4::Nfsstat4;
 
 use super::fleet::{Fleet, Opened};
@@ -18,7 +18,7 @@ async fn grant(fleet: &Fleet, file: &Opened, index: u32) -> StateidValue {
     let granted = vec![Granted { index, seen: Some(Seen::default()) }];
     let write = LayoutWrite { get, place: None, code: None, granted, drops_set_id: false };
     let outcome = fleet.server().propose(Command::LayoutWrite(write)).await.unwrap();
-    let mds_shard::Outcome::Layout(answer) = outcome else { panic!("{outcome:?}") };
+    let mds_state::Outcome::Layout(answer) = outcome else { panic!("{outcome:?}") };
     answer.stateid
 }
 

@@ -4,8 +4,8 @@
 //! Spec: docs/request.md, "Striped segments"; RFC 8435 §5, §6.
 
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode, Role, handle};
-use mds_shard::Outcome;
-use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutRecall, LayoutReturn, Returned};
+use mds_state::Outcome;
+use mds_state::command::layout::{LayoutAnswer, LayoutGet, LayoutRecall, LayoutReturn, Returned};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 
 use super::fleet::{Fleet, Opened};

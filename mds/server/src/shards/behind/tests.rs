@@ -2,9 +2,9 @@
 
 use futures_util::poll;
 use mds_namespace::Ino;
-use mds_shard::command::client::RemoveClient;
-use mds_shard::command::open::Close;
-use mds_shard::{Refusal, StateidValue};
+use mds_state::command::client::RemoveClient;
+use mds_state::command::open::Close;
+use mds_state::{Refusal, StateidValue};
 
 use super::super::tests::guest::{Guest, directory, guest};
 use super::super::tests::shards;

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use mds_namespace::Ino;
-use mds_shard::StateidValue;
-use mds_shard::command::client::RemoveClient;
-use mds_shard::command::governor::Govern;
-use mds_shard::command::lock::{Lock, Locker, Range};
-use mds_shard::command::session::{DestroySession, TakeUpSession};
+use mds_state::StateidValue;
+use mds_state::command::client::RemoveClient;
+use mds_state::command::governor::Govern;
+use mds_state::command::lock::{Lock, Locker, Range};
+use mds_state::command::session::{DestroySession, TakeUpSession};
 use wire_session::limits::SESSIONS_PER_CLIENT_MAX;
 
 use super::super::tests::guest::{create_session, directory, exchange, guest, open};

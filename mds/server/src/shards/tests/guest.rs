@@ -1,10 +1,10 @@
 //! Clients with sessions, and directories to open files in.
 
 use mds_namespace::{Caller, Ino, Kind, ROOT_INO, SetAttributes, shard_of};
-use mds_shard::command::client::ExchangeId;
-use mds_shard::command::open::{How, Open, Share, Target};
-use mds_shard::command::session::CreateSession;
-use mds_shard::{Command, Origin, Outcome, Refusal, StateidValue};
+use mds_state::command::client::ExchangeId;
+use mds_state::command::open::{How, Open, Share, Target};
+use mds_state::command::session::CreateSession;
+use mds_state::{Command, Origin, Outcome, Refusal, StateidValue};
 use wire_session::server::record::{ChannelBounds, SessionRecord, session_id};
 
 use super::{Shards, create};
