@@ -28,6 +28,9 @@ enum Went {
     Wrong,
 }
 
+/// The next step of each replica, and the epoch that the journal is to say.
+type Round = (Vec<(DataServerId, Step)>, Option<Epoch>);
+
 impl ExtentCopies {
     /// Starts a task that does what is to be done, unless one is at work.
     pub(super) fn start_drive(self: &Arc<Self>, replication: &Arc<Replication>) {
@@ -62,15 +65,12 @@ impl ExtentCopies {
 
     /// The step of each replica, and the epoch that the journal is to say; `None` if nothing is to
     /// be done: then the task is at its end.
-    fn next_steps(
-        self: &Arc<Self>,
-        replication: &Arc<Replication>,
-    ) -> Option<(Vec<(DataServerId, Step)>, Option<Epoch>)> {
+    fn next_steps(self: &Arc<Self>, replication: &Arc<Replication>) -> Option<Round> {
         let mut state = self.state.lock();
         assert!(state.driven, "one task at a time drives an extent");
         let (flush, now_ms) = (0 < state.waiters, replication.clock.monotonic_ms());
-        let steps: Vec<(DataServerId, Step)> =
-            state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
+        let step = |one: &Member| (one.server, one.step(flush, now_ms));
+        let steps: Vec<(DataServerId, Step)> = state.members.iter().map(step).collect();
         let opens = !state.opened && state.members.iter().all(|one| one.instance().is_some());
         state.opened |= opens;
         let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);

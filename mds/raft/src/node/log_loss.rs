@@ -5,7 +5,7 @@
 //! A node among several is refused elsewhere: its name is lost with its log, too
 //! (`engine::identity`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use mds_namespace::{MetaStore, StoreError, superblock};

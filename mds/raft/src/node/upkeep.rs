@@ -28,11 +28,11 @@ pub(super) async fn checkpoints(node: Weak<NodeInner>, mut stopped: watch::Recei
         let Some(inner) = node.upgrade() else { return };
         let sleep = inner.host.env.clock.sleep_ms(CHECKPOINT_POLL_MS);
         lasts.resize(inner.shards.len(), Last::default());
-        let stopped = inner.shards.iter().enumerate().filter_map(|(shard, replica)| {
+        let ended = inner.shards.iter().enumerate().filter_map(|(shard, replica)| {
             let error = replica.failure()?;
             Some(EngineStopped { shard, error })
         });
-        inner.failure.note_engines(stopped, inner.host.config.is_alone());
+        inner.failure.note_engines(ended, inner.host.config.is_alone());
         begin_due(&inner, &mut lasts, &mut first).await;
         polls += 1;
         if polls.is_multiple_of(LOG_LAG_POLLS) {

@@ -12,6 +12,7 @@ use crate::engine::life::Task;
 use crate::engine::network::Links;
 use crate::engine::type_config::{LogId, NodeId};
 use crate::host::ClusterClock;
+use crate::limits::ELECTION_HEARTBEATS_MAX;
 use crate::liveness::Facts;
 
 impl Shard {

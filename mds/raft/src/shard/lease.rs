@@ -18,7 +18,7 @@ use crate::limits::{LEASE_HEARTBEATS, SUSPENDED_MS_MIN};
 
 /// The leader's part of the lease, beside the engine's.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     ns: u64,
     /// The total time of suspensions at the last check, in milliseconds, and when it last changed,
     /// monotonic.
