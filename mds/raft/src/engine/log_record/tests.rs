@@ -89,7 +89,7 @@ fn damaged_commands_are_errors() {
     let huge = Command::WriteInline(mds_state::command::data::WriteInline {
         ino: 1,
         offset_bytes: 0,
-        data: vec![0; crate::limits::ENTRY_BYTES_MAX],
+        data: vec![0; mds_state::limits::ENTRY_BYTES_MAX],
         caller: mds_namespace::Caller::default(),
     });
     assert!(
