@@ -151,7 +151,8 @@ fn later_seeds(other: [u8; 12]) -> Vec<Vec<u8>> {
     ];
     let outcomes = (0..).zip(outcomes).map(|(operation, outcome)| Recorded { operation, outcome }).collect();
     seeds.push([&[13][..], &SlotRecord { sequence: 9, request: 300, outcomes }.encode()].concat());
-    seeds.push([&[11][..], &key::state_of(1, mds_state::record::StateKind::Open, 2, &other)].concat());
+    let open = mds_state::record::StateKind::Open;
+    seeds.push([&[11][..], &key::state_of(1, open, 2, &other)].concat());
     seeds.push([&[14][..], &Governor { term: 7 }.encode()].concat());
     let writes = vec![Write { key: b"i1234567".to_vec(), value: Some(vec![1, 2]) }];
     seeds.push([&[15][..], &Intent { parts: vec![Part { shard: 3, writes }] }.encode()].concat());

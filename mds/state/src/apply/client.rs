@@ -91,6 +91,17 @@ pub(super) fn exchange_id_from(txn: &mut dyn Txn, asked: &ExchangeIdFrom) -> Res
     exchange_id(txn, asked, Some(*fresh), Some(*address)).map(Outcome::ClientMade)
 }
 
+/// Removes the unconfirmed clients that leave no room for one more of this address.
+fn evict_unconfirmed(txn: &mut dyn Txn, address: Option<Address>) -> Result<Vec<u64>, Refusal> {
+    let mut evicted = Vec::new();
+    if let Some(address) = address {
+        while let Some(client) = waiting::in_the_way(txn, address)? {
+            evicted.push(remove_client(txn, client)?.client);
+        }
+    }
+    Ok(evicted)
+}
+
 /// `fresh`: the id of a new client. An entry of an earlier version has none and counts ids up; it
 /// has no address either.
 pub(super) fn exchange_id(
@@ -144,12 +155,7 @@ pub(super) fn exchange_id(
             for client in [removes, evicts].into_iter().flatten() {
                 remove_client(txn, client)?;
             }
-            let mut evicted = Vec::new();
-            if let Some(address) = address {
-                while let Some(client) = waiting::in_the_way(txn, address)? {
-                    evicted.push(remove_client(txn, client)?.client);
-                }
-            }
+            let evicted = evict_unconfirmed(txn, address)?;
             if fresh.is_none() {
                 counters.client += 1;
                 table::put(txn, key::COUNTERS, &counters)?;
