@@ -94,8 +94,8 @@ fn broken_walls(packages: &[Package]) -> Vec<String> {
         if row.is_none() && !free {
             broken.push(format!("deps: {name} has no row"));
         }
-        let row = KEPT_OUT.iter().find(|(kept, _)| *kept == name);
-        let kept_out = row.map_or(&[][..], |(_, out)| *out);
+        let barred = KEPT_OUT.iter().find(|(kept, _)| *kept == name);
+        let kept_out = barred.map_or(&[][..], |(_, out)| *out);
         for dependency in package.dependencies.iter().filter(|one| kept_out.contains(&one.name.as_str())) {
             broken.push(format!("deps: {name} -> {}: this crate does without it", dependency.name));
         }
